@@ -1,0 +1,1 @@
+//! Nexmark and micro-benchmarks.

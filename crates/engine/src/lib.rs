@@ -1,0 +1,1 @@
+//! The epoch loop: discover, plan, run, commit, recover.

@@ -1,0 +1,1 @@
+//! Structured streaming as an embeddable library over Arrow and DataFusion.

@@ -1,0 +1,1 @@
+//! What is durably known about the progress of a query.

@@ -1,0 +1,1 @@
+//! Streaming operators as DataFusion execution plans.

@@ -1,0 +1,1 @@
+//! From a logical plan over unbounded tables to a tree of operators.

@@ -1,0 +1,1 @@
+//! Scenario runner, crash sweeps and oracle.
