@@ -1,1 +1,12 @@
-//! Nexmark and micro-benchmarks.
+//! Nexmark: its data, its queries, and what answers them how fast.
+//!
+//! [`data`] writes the event files, [`queries`] says what is asked of them, once for a stream and once for a finished
+//! table, [`batch`] lets DataFusion answer over all files as one batch, which is the limit that a streaming engine on
+//! top of it can reach. Every run is reported as one [`report::Measurement`], a line of JSON.
+
+pub mod batch;
+pub mod data;
+pub mod machine;
+pub mod queries;
+pub mod report;
+pub mod tables;

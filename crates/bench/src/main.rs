@@ -1,0 +1,97 @@
+//! `headwater-bench`: writes the benchmark's data and measures who answers its queries how fast.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use headwater_bench::{
+    batch,
+    data::{self, DataSize},
+    queries,
+    tables::Table,
+};
+use headwater_core::{Error, Result, SystemClock};
+
+#[derive(Parser)]
+#[command(version, about = "Nexmark over headwater")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write Nexmark events as Parquet files, a folder a table.
+    Data {
+        /// The folder to create.
+        #[arg(long)]
+        out: PathBuf,
+        /// Events over all tables: of 50, 46 are bids, 3 auctions and 1 a person.
+        #[arg(long)]
+        events: u64,
+        /// Files of each table.
+        #[arg(long)]
+        files: u64,
+    },
+    /// Let DataFusion answer over all files as one batch: the limit of what a stream can reach.
+    Batch {
+        /// A folder written by `data`.
+        #[arg(long)]
+        data: PathBuf,
+        /// The queries to run, separated by commas; all if not given.
+        #[arg(long, value_delimiter = ',')]
+        query: Vec<String>,
+        /// Runs of each query.
+        #[arg(long, default_value_t = 1)]
+        repeat: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("headwater-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Data { out, events, files } => {
+            let counts = data::write(&out, DataSize { events, files })?;
+            for (table, rows) in Table::ALL.into_iter().zip(counts) {
+                print_line(&format!("{table}: {rows} rows in {files} files"));
+            }
+            Ok(())
+        }
+        Command::Batch {
+            data,
+            query,
+            repeat,
+        } => runtime()?.block_on(async {
+            let clock = SystemClock::default();
+            for query in queries::select(&query)? {
+                for _ in 0..repeat {
+                    print_line(&batch::run(&data, &query, &clock).await?.to_line()?);
+                }
+            }
+            Ok(())
+        }),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::unavailable("cannot start the worker threads").with_source(e))
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "a command's result goes to standard output"
+)]
+fn print_line(line: &str) {
+    println!("{line}");
+}
