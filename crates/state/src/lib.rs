@@ -1,1 +1,41 @@
 //! Keyed state, versioned by epoch.
+//!
+//! A stateful operator keeps what it must remember in a [`KeyedState`]: Arrow rows by key, in batches only. Each epoch
+//! touches some keys, gathers their old rows, puts new ones, expires what the watermark has passed, and commits; the
+//! commit is the delta that turns the last version into the next. [`StateBackend`] makes deltas durable and loads any
+//! version that a [`StateManifest`] describes. What an epoch costs depends on what it touches, never on how much there
+//! is.
+//!
+//! Keys are divided into [`KEY_GROUPS`] by a hash of our own, so that the number of partitions may change at a restart.
+//! How keys are looked up in memory is left to a [`KeyIndex`] that the operators bring.
+
+mod block;
+mod columns;
+mod delta;
+mod expire;
+mod hash;
+mod index;
+mod key_group;
+mod keyed;
+mod locate;
+mod maintain;
+#[cfg(any(test, feature = "test-util"))]
+mod row_index;
+mod section;
+mod segment;
+mod segments;
+mod snapshot;
+mod spec;
+mod stored;
+mod touched;
+
+pub use delta::DeltaBytes;
+pub use expire::Expired;
+pub use index::{KeyIndex, KeyIndexFactory};
+pub use key_group::{KEY_GROUPS, key_groups, partition_of};
+pub use keyed::{KeyedState, Work};
+#[cfg(any(test, feature = "test-util"))]
+pub use row_index::{RowIndex, RowIndexFactory};
+pub use snapshot::Snapshot;
+pub use spec::StateSpec;
+pub use touched::Touched;

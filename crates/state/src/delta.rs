@@ -1,0 +1,210 @@
+//! The changes of an epoch: noted as they happen, written as one section, applied again at a restore.
+//!
+//! Invariant: applying the changes of version n, in order, to version n-1 gives version n.
+
+use arrow::{
+    array::{BooleanArray, RecordBatch, UInt32Array},
+    buffer::BooleanBuffer,
+    compute::{concat_batches, filter_record_batch, take_record_batch},
+};
+use bytes::Bytes;
+use headwater_core::{Epoch, Error, Result};
+
+use crate::{
+    columns::batch_bytes,
+    index::KeyIndexFactory,
+    key_group::{key_groups, partition_of},
+    keyed::KeyedState,
+    section::{self, Kind, Section},
+    spec::Shape,
+};
+
+/// One change of a store.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    /// Rows put: keys, values, expiry.
+    Put(RecordBatch),
+    /// Keys removed: keys, expiry.
+    Remove(RecordBatch),
+    /// Everything that expires at or before this many milliseconds removed.
+    Expire(i64),
+}
+
+impl Change {
+    /// The rows of a put or a removal.
+    pub(crate) fn rows(&self) -> Option<&RecordBatch> {
+        match self {
+            Self::Put(rows) | Self::Remove(rows) => Some(rows),
+            Self::Expire(_) => None,
+        }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.rows().map_or(0, batch_bytes)
+    }
+}
+
+/// The changes of one store of one partition in one epoch, or all of its rows, as the bytes of a section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeltaBytes {
+    /// The bytes; empty if nothing has changed.
+    pub bytes: Bytes,
+    /// Number of rows put.
+    pub rows: u64,
+    /// Whether it is the whole state and not a change to an older version.
+    pub full: bool,
+}
+
+impl DeltaBytes {
+    /// Whether nothing has changed, so that there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+/// Encodes changes as a section of kind delta; no bytes if there are none.
+pub(crate) fn encode(
+    shape: &Shape,
+    factory: &dyn KeyIndexFactory,
+    version: Epoch,
+    changes: Vec<Change>,
+) -> Result<DeltaBytes> {
+    let changes = without_replaced_rows(shape, factory, changes)?;
+    let bytes = match changes.is_empty() {
+        true => Bytes::new(),
+        false => section::encode(shape, Kind::Delta, version, &changes)?,
+    };
+    Ok(DeltaBytes {
+        bytes,
+        rows: rows_put(&changes),
+        full: false,
+    })
+}
+
+pub(crate) fn rows_put(changes: &[Change]) -> u64 {
+    let puts = changes.iter().map(|change| match change {
+        Change::Put(rows) => rows.num_rows() as u64,
+        _ => 0,
+    });
+    puts.sum()
+}
+
+/// An operator that puts once per batch puts a busy key many times in an epoch; only its last row of each run of puts
+/// needs to be written.
+fn without_replaced_rows(
+    shape: &Shape,
+    factory: &dyn KeyIndexFactory,
+    changes: Vec<Change>,
+) -> Result<Vec<Change>> {
+    if shape.spec.chained {
+        return Ok(changes);
+    }
+    let is_put = |change: &Change| matches!(change, Change::Put(_));
+    let mut kept = Vec::with_capacity(changes.len());
+    for run in changes.chunk_by(|a, b| is_put(a) && is_put(b)) {
+        match run {
+            [single] => kept.push(single.clone()),
+            puts => kept.push(Change::Put(last_rows(shape, factory, puts)?)),
+        }
+    }
+    Ok(kept)
+}
+
+/// The last row of each key, over several puts.
+fn last_rows(shape: &Shape, factory: &dyn KeyIndexFactory, puts: &[Change]) -> Result<RecordBatch> {
+    let rows = concat_batches(&shape.rows, puts.iter().filter_map(Change::rows))?;
+    let keys = shape.key_columns();
+    if keys == 0 {
+        return Ok(rows.slice(rows.num_rows().saturating_sub(1), rows.num_rows().min(1)));
+    }
+    let mut index = factory.create(&shape.spec.keys)?;
+    let mut slots = Vec::new();
+    index.intern(&rows.columns()[..keys], &mut slots)?;
+    let mut last = vec![0u32; index.len()];
+    for (row, slot) in slots.into_iter().enumerate() {
+        last[slot] = row as u32;
+    }
+    if last.len() == rows.num_rows() {
+        return Ok(rows);
+    }
+    Ok(take_record_batch(&rows, &UInt32Array::from(last))?)
+}
+
+impl KeyedState {
+    /// Applies a section to this version of the state, for a restore: the changes of the next version, or all rows.
+    /// Empty bytes change nothing.
+    ///
+    /// `wanted_groups` (partition, partitions) takes only the keys that this partition owns, so that the sections
+    /// of other partitions can be read when their number has changed.
+    ///
+    /// # Errors
+    /// `Data` if the bytes are not a section of such a store, or older than the state. The state is then undefined.
+    pub fn apply_delta(&mut self, bytes: &[u8], wanted_groups: Option<(u32, u32)>) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let Section {
+            kind,
+            version,
+            changes,
+        } = section::decode(&self.shape, bytes)?;
+        match kind {
+            Kind::Snapshot if !self.is_empty() => {
+                return Err(Error::data(format!(
+                    "a snapshot of version {version} follows rows of an older version"
+                )));
+            }
+            Kind::Delta if self.version.is_some_and(|last| last >= version) => {
+                return Err(Error::data(format!(
+                    "the changes of version {version} follow version {}",
+                    self.version.map_or(0, |last| last.0)
+                )));
+            }
+            _ => {}
+        }
+        self.version = Some(version);
+        for change in changes {
+            self.apply(change, wanted_groups)?;
+        }
+        // What was restored is durable already.
+        self.changes.clear();
+        self.compact()
+    }
+
+    fn apply(&mut self, change: Change, wanted: Option<(u32, u32)>) -> Result<()> {
+        match change {
+            Change::Put(rows) => {
+                let rows = self.wanted(rows, wanted)?;
+                let places = self.places_of(&rows)?;
+                self.insert(&rows, &places)
+            }
+            Change::Remove(keys) => {
+                let keys = self.wanted(keys, wanted)?;
+                for place in self.places_of(&keys)? {
+                    self.remove_key(place);
+                }
+                Ok(())
+            }
+            Change::Expire(limit) => self.expire(limit, false).map(drop),
+        }
+    }
+
+    /// The rows whose keys belong to a partition.
+    fn wanted(&self, rows: RecordBatch, wanted: Option<(u32, u32)>) -> Result<RecordBatch> {
+        let Some((partition, partitions)) = wanted else {
+            return Ok(rows);
+        };
+        let groups = key_groups(&rows.columns()[..self.shape.key_columns()], rows.num_rows())?;
+        let ours: BooleanBuffer = groups
+            .into_iter()
+            .map(|group| partition_of(group, partitions) == partition)
+            .collect();
+        Ok(filter_record_batch(&rows, &BooleanArray::new(ours, None))?)
+    }
+
+    fn places_of(&mut self, rows: &RecordBatch) -> Result<Vec<crate::touched::Place>> {
+        let keys = &rows.columns()[..self.shape.key_columns()];
+        let expiry = self.shape.expiry(rows).cloned();
+        self.locate(keys, rows.num_rows(), expiry.as_ref())
+    }
+}

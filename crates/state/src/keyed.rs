@@ -1,0 +1,361 @@
+//! One store of one partition, in memory: keys with their value rows, in batches only.
+//!
+//! An epoch costs what it touches: a touch looks up the keys of a batch, a gather copies the rows of those keys, a put
+//! appends one batch, an expiry drops whole segments. Nothing walks over all keys but garbage collection, whose cost
+//! is paid for by the rows that were put ([`crate::maintain`]).
+//!
+//! Invariant: the live rows are those of the last committed version plus the changes since then, and those changes,
+//! in order, are what [`KeyedState::commit`] returns. Making them durable is left to [`crate::StateBackend`].
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array},
+    compute::{take, take_arrays},
+};
+use headwater_core::{Epoch, Error, Result};
+
+use crate::{
+    block::Blocks,
+    columns::compact_batch,
+    delta::{self, Change, DeltaBytes},
+    index::KeyIndexFactory,
+    segments::Segments,
+    snapshot::Snapshot,
+    spec::{Shape, StateSpec, batch_of},
+    touched::{Place, Touched},
+};
+
+/// Keyed state of one partition; see the module for what it costs.
+///
+/// After an error the content is undefined: drop it and load the last committed version again.
+pub struct KeyedState {
+    pub(crate) shape: Arc<Shape>,
+    pub(crate) factory: Arc<dyn KeyIndexFactory>,
+    pub(crate) segments: Segments,
+    pub(crate) blocks: Blocks,
+    pub(crate) keys: usize,
+    /// Changes since the last commit, in order.
+    pub(crate) changes: Vec<Change>,
+    pub(crate) version: Option<Epoch>,
+    /// The next commit must hold everything, because the files so far are divided among another number of partitions.
+    pub(crate) commit_all: bool,
+    /// Rises whenever slots move: places found before are void.
+    pub(crate) generation: u64,
+    pub(crate) counters: Counters,
+}
+
+/// Work done so far, for tests and reports: what an epoch costs must depend on what it touches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Rows whose keys were looked up.
+    pub rows_indexed: u64,
+    /// Stored rows that were copied: gathered, moved by garbage collection, scanned or emitted at expiry.
+    pub rows_copied: u64,
+    /// Stored rows whose expiry was compared one by one.
+    pub rows_compared: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) indexed: AtomicU64,
+    pub(crate) copied: AtomicU64,
+    pub(crate) compared: AtomicU64,
+}
+
+impl KeyedState {
+    /// An empty store.
+    ///
+    /// # Errors
+    /// `Invalid` if the spec makes no sense.
+    pub fn new(spec: StateSpec, index: Arc<dyn KeyIndexFactory>) -> Result<Self> {
+        let segments = Segments::new(spec.bucket_millis);
+        Ok(Self {
+            shape: Arc::new(Shape::new(spec)?),
+            factory: index,
+            segments,
+            blocks: Blocks::default(),
+            keys: 0,
+            changes: Vec::new(),
+            version: None,
+            commit_all: false,
+            generation: 0,
+            counters: Counters::default(),
+        })
+    }
+
+    /// What the store holds.
+    pub fn spec(&self) -> &StateSpec {
+        &self.shape.spec
+    }
+
+    /// The version it was last committed at or restored to.
+    pub fn version(&self) -> Option<Epoch> {
+        self.version
+    }
+
+    /// Number of keys that have a value row.
+    pub fn len(&self) -> usize {
+        self.keys
+    }
+
+    /// Whether no key has a value row.
+    pub fn is_empty(&self) -> bool {
+        self.keys == 0
+    }
+
+    /// Memory in use, in bytes: rows, index, garbage that is not yet collected and changes not yet committed.
+    pub fn memory_bytes(&self) -> usize {
+        let segments: usize = self.segments.iter().map(|s| s.memory_bytes()).sum();
+        let changes: usize = self.changes.iter().map(Change::memory_bytes).sum();
+        segments + changes + self.blocks.memory_bytes()
+    }
+
+    /// Work done since the store was made.
+    pub fn work(&self) -> Work {
+        Work {
+            rows_indexed: self.counters.indexed.load(Relaxed),
+            rows_copied: self.counters.copied.load(Relaxed),
+            rows_compared: self.counters.compared.load(Relaxed),
+        }
+    }
+
+    /// Finds or creates the keys of these rows.
+    ///
+    /// `expiry` is in milliseconds, one per row; null or `None` means that the key never expires. It is derived from
+    /// the key: the same key always has the same expiry. A store without key columns takes its number of rows from
+    /// `expiry`, or else counts one; see [`Self::touch_rows`].
+    pub fn touch(&mut self, keys: &[ArrayRef], expiry: Option<&Int64Array>) -> Result<Touched> {
+        let rows = match (keys.first(), expiry) {
+            (Some(column), _) => column.len(),
+            (None, Some(expiry)) => expiry.len(),
+            (None, None) => 1,
+        };
+        self.touch_rows(keys, rows, expiry)
+    }
+
+    /// As [`Self::touch`], for key columns that may be none and therefore cannot tell the number of rows.
+    pub fn touch_rows(
+        &mut self,
+        keys: &[ArrayRef],
+        rows: usize,
+        expiry: Option<&Int64Array>,
+    ) -> Result<Touched> {
+        let places = self.locate(keys, rows, expiry)?;
+        let mut touched = Touched {
+            row_ids: Vec::with_capacity(rows),
+            first_rows: Vec::new(),
+            places: Vec::new(),
+            new: Vec::new(),
+            keys: Vec::new(),
+            expiry: None,
+            generation: self.generation,
+        };
+        let mut start = 0;
+        for run in places.chunk_by(|a, b| a.segment == b.segment) {
+            let segment = self.segments.get_mut(run[0].segment);
+            for (row, place) in (start..).zip(run) {
+                let next = touched.places.len();
+                let id = segment.mark(place.slot, next);
+                if id == next {
+                    touched.places.push(*place);
+                    touched.first_rows.push(row);
+                    touched
+                        .new
+                        .push(!segment.heads[place.slot as usize].is_some());
+                }
+                touched.row_ids.push(id);
+            }
+            start += run.len() as u32;
+        }
+        for place in &touched.places {
+            self.segments.get_mut(place.segment).unmark(place.slot);
+        }
+        if touched.len() == rows {
+            touched.keys = keys.to_vec();
+            touched.expiry = expiry.cloned();
+        } else {
+            let first = UInt32Array::from(touched.first_rows.clone());
+            touched.keys = take_arrays(keys, &first, None)?;
+            touched.expiry = expiry.map(|expiry| take_i64(expiry, &first)).transpose()?;
+        }
+        Ok(touched)
+    }
+
+    /// The value rows of the touched keys that the store holds, and for each the id of its key, ascending. In a
+    /// chained store a key has all of its rows, oldest first; otherwise at most one.
+    ///
+    /// # Errors
+    /// `Internal` if keys have moved since the touch, see [`Touched`].
+    pub fn gather(&self, touched: &Touched) -> Result<(Vec<usize>, Vec<ArrayRef>)> {
+        if touched.generation != self.generation {
+            return Err(Error::internal(
+                "state was gathered for keys that were touched before the store was expired or committed",
+            ));
+        }
+        let mut ids = Vec::new();
+        let mut positions = Vec::new();
+        for (id, place) in touched.places.iter().enumerate() {
+            let start = positions.len();
+            self.chain(
+                self.segments.get(place.segment).heads[place.slot as usize],
+                &mut positions,
+            );
+            ids.resize(positions.len(), id);
+            positions[start..].reverse();
+        }
+        let values = self.fetch(&positions, self.shape.value_columns())?;
+        Ok((ids, values))
+    }
+
+    /// Gives each touched key a new value row, in id order: in place of the old one or, in a chained store, after the
+    /// others. `values` has one row per touched key.
+    pub fn put(&mut self, touched: &Touched, values: Vec<ArrayRef>) -> Result<()> {
+        let places = self.places(touched)?;
+        self.put_rows(places, touched.keys.clone(), values, touched.expiry.clone())
+    }
+
+    /// As [`Self::put`], for some of the touched keys: one value row for each of these ids, which are distinct.
+    pub fn put_ids(
+        &mut self,
+        touched: &Touched,
+        ids: &[usize],
+        values: Vec<ArrayRef>,
+    ) -> Result<()> {
+        if ids.len() == touched.len() && ids.is_sorted() {
+            return self.put(touched, values);
+        }
+        let places = self.places(touched)?;
+        let places = ids.iter().map(|id| places[*id]).collect();
+        let rows: UInt32Array = ids.iter().map(|id| *id as u32).collect();
+        let keys = take_arrays(&touched.keys, &rows, None)?;
+        let expiry = touched
+            .expiry
+            .as_ref()
+            .map(|expiry| take_i64(expiry, &rows));
+        self.put_rows(places, keys, values, expiry.transpose()?)
+    }
+
+    fn put_rows(
+        &mut self,
+        places: Vec<Place>,
+        mut columns: Vec<ArrayRef>,
+        values: Vec<ArrayRef>,
+        expiry: Option<Int64Array>,
+    ) -> Result<()> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        columns.extend(values);
+        if self.shape.spec.expires {
+            columns.push(match expiry {
+                Some(expiry) => Arc::new(expiry),
+                None => Arc::new(Int64Array::new_null(places.len())),
+            });
+        }
+        let rows = compact_batch(&batch_of(&self.shape.rows, columns, places.len())?)?;
+        self.changes.push(Change::Put(rows.clone()));
+        self.insert(&rows, &places)
+    }
+
+    /// The key columns of the touched keys in id order.
+    pub fn touched_keys(
+        &self,
+        touched: &Touched,
+        _incoming_keys: &[ArrayRef],
+    ) -> Result<Vec<ArrayRef>> {
+        Ok(touched.keys.clone())
+    }
+
+    /// Removes the touched keys that the store holds; says how many those were.
+    pub fn remove(&mut self, touched: &Touched) -> Result<usize> {
+        let all: Vec<usize> = (0..touched.len()).collect();
+        self.remove_ids(touched, &all)
+    }
+
+    /// As [`Self::remove`], for some of the touched keys.
+    pub fn remove_ids(&mut self, touched: &Touched, ids: &[usize]) -> Result<usize> {
+        let places = self.places(touched)?;
+        let mut removed = Vec::new();
+        for id in ids {
+            if self.remove_key(places[*id]) {
+                removed.push(*id as u32);
+            }
+        }
+        let count = removed.len();
+        if count > 0 {
+            let rows = UInt32Array::from(removed);
+            let mut columns = take_arrays(&touched.keys, &rows, None)?;
+            if self.shape.spec.expires {
+                columns.push(match &touched.expiry {
+                    Some(expiry) => take(expiry, &rows, None)?,
+                    None => Arc::new(Int64Array::new_null(count)),
+                });
+            }
+            let batch = batch_of(&self.shape.removed, columns, count)?;
+            self.changes.push(Change::Remove(compact_batch(&batch)?));
+        }
+        Ok(count)
+    }
+
+    /// All live rows, keys ++ values; in a chained store several rows per key, oldest first per key.
+    pub fn scan(&self) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        for segment in self.segments.ids() {
+            for block in &self.segments.get(segment).blocks {
+                let block = self.blocks.get(*block);
+                if block.live > 0 {
+                    self.counters.copied.fetch_add(block.live as u64, Relaxed);
+                    batches.push(self.shape.visible(&block.live_batch()?)?);
+                }
+            }
+        }
+        Ok(batches)
+    }
+
+    /// Ends the epoch: the changes since the last commit, which turn the last version into this one.
+    ///
+    /// The first commit after a restore for another number of partitions holds the whole state instead. The bytes
+    /// are empty if nothing has changed.
+    ///
+    /// # Errors
+    /// `Internal` if `version` is not newer than the last one.
+    pub fn commit(&mut self, version: Epoch) -> Result<DeltaBytes> {
+        if self.version.is_some_and(|last| last >= version) {
+            return Err(Error::internal(format!(
+                "state was committed as version {version} after version {}",
+                self.version.map_or(0, |last| last.0)
+            )));
+        }
+        let changes = std::mem::take(&mut self.changes);
+        self.version = Some(version);
+        let delta = if std::mem::take(&mut self.commit_all) {
+            self.snapshot().encode()?
+        } else {
+            delta::encode(&self.shape, self.factory.as_ref(), version, changes)?
+        };
+        self.compact()?;
+        Ok(delta)
+    }
+
+    /// Captures the last committed version in O(blocks), to be encoded later, on another thread if need be.
+    pub fn snapshot(&self) -> Snapshot {
+        let blocks = self.segments.ids().into_iter().flat_map(|segment| {
+            let blocks = self.segments.get(segment).blocks.iter();
+            blocks.map(|block| self.blocks.get(*block).capture())
+        });
+        Snapshot::new(
+            Arc::clone(&self.shape),
+            self.version,
+            self.changes.is_empty(),
+            blocks.collect(),
+        )
+    }
+}
+
+pub(crate) fn take_i64(values: &Int64Array, rows: &UInt32Array) -> Result<Int64Array> {
+    Ok(take(values, rows, None)?.as_primitive().clone())
+}

@@ -1,0 +1,250 @@
+//! The bytes of a section: the changes of one store of one partition, or all of its rows.
+//!
+//! This is the whole of the byte layout; `docs/formats-state.md` draws it. What the changes mean is left to
+//! [`crate::delta`], where a section lies and its checksum to [`crate::manifest`].
+
+use std::io::Cursor;
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+    ipc::{
+        MetadataVersion,
+        reader::StreamReader,
+        writer::{IpcWriteOptions, StreamWriter},
+    },
+};
+use bytes::Bytes;
+use headwater_core::{Epoch, Error, Result};
+
+use crate::{delta::Change, spec::Shape};
+
+/// What every section begins with.
+const MAGIC: [u8; 4] = *b"HWSS";
+
+/// The layout this code writes, and the only one it reads.
+pub(crate) const FORMAT: u16 = 1;
+
+const HEADER: usize = 24;
+const ENTRY_HEADER: usize = 16;
+/// Entries begin at multiples of this, so that Arrow can read aligned buffers in place.
+const ALIGN: usize = 16;
+
+/// Whether a section holds changes or everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Delta = 1,
+    Snapshot = 2,
+}
+
+const CHAINED: u8 = 1;
+const EXPIRES: u8 = 2;
+
+const PUT: u8 = 1;
+const REMOVE: u8 = 2;
+const EXPIRE: u8 = 3;
+
+/// A section taken apart.
+#[derive(Debug)]
+pub(crate) struct Section {
+    pub(crate) kind: Kind,
+    pub(crate) version: Epoch,
+    pub(crate) changes: Vec<Change>,
+}
+
+fn flags(shape: &Shape) -> u8 {
+    u8::from(shape.spec.chained) * CHAINED + u8::from(shape.spec.expires) * EXPIRES
+}
+
+/// Encodes changes in order; runs of puts share one Arrow stream, and so do runs of removals.
+pub(crate) fn encode(
+    shape: &Shape,
+    kind: Kind,
+    version: Epoch,
+    changes: &[Change],
+) -> Result<Bytes> {
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&FORMAT.to_le_bytes());
+    bytes.extend_from_slice(&[kind as u8, flags(shape)]);
+    bytes.extend_from_slice(&version.0.to_le_bytes());
+    bytes.extend_from_slice(&[0; 8]);
+    let same_kind = |a: &Change, b: &Change| a.tag() == b.tag();
+    let mut entries = 0u32;
+    for run in changes.chunk_by(same_kind) {
+        entries += 1;
+        let header = bytes.len();
+        bytes.extend_from_slice(&[0; ENTRY_HEADER]);
+        bytes[header] = run[0].tag();
+        match &run[0] {
+            Change::Put(_) => write_stream(&mut bytes, &shape.rows, run)?,
+            Change::Remove(_) => write_stream(&mut bytes, &shape.removed, run)?,
+            Change::Expire(_) => {
+                // Of several limits in a row the largest does what all of them do.
+                let limit = run.iter().filter_map(Change::limit).max();
+                bytes.extend_from_slice(&limit.unwrap_or(i64::MIN).to_le_bytes());
+            }
+        }
+        let length = (bytes.len() - header - ENTRY_HEADER) as u64;
+        bytes[header + 8..header + 16].copy_from_slice(&length.to_le_bytes());
+        bytes.resize(bytes.len().next_multiple_of(ALIGN), 0);
+    }
+    bytes[16..20].copy_from_slice(&entries.to_le_bytes());
+    Ok(bytes.into())
+}
+
+fn write_stream(bytes: &mut Vec<u8>, schema: &Schema, changes: &[Change]) -> Result<()> {
+    let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5)?;
+    let mut writer = StreamWriter::try_new_with_options(bytes, schema, options)?;
+    for batch in changes.iter().filter_map(Change::rows) {
+        writer.write(batch)?;
+    }
+    Ok(writer.finish()?)
+}
+
+/// Takes a section apart and checks that it is one of this store.
+///
+/// # Errors
+/// `Data`, saying what was expected and found.
+pub(crate) fn decode(shape: &Shape, bytes: &[u8]) -> Result<Section> {
+    let Some((header, mut rest)) = bytes.split_at_checked(HEADER) else {
+        return Err(Error::data(format!(
+            "a section of {} bytes is too short: its header has {HEADER}",
+            bytes.len()
+        )));
+    };
+    if header[..4] != MAGIC {
+        return Err(Error::data(format!(
+            "not a section of state: it begins with {:?}, expected {MAGIC:?}",
+            &header[..4]
+        )));
+    }
+    let format = u16::from_le_bytes([header[4], header[5]]);
+    if format != FORMAT {
+        return Err(Error::data(format!(
+            "the section is of format version {format}, this build reads version {FORMAT}"
+        )));
+    }
+    let kind = match header[6] {
+        1 => Kind::Delta,
+        2 => Kind::Snapshot,
+        other => return Err(Error::data(format!("unknown kind of section: {other}"))),
+    };
+    if header[7] != flags(shape) {
+        return Err(Error::data(format!(
+            "the section's flags are {:#04x}, those of the store are {:#04x} (1: chained, 2: expires)",
+            header[7],
+            flags(shape)
+        )));
+    }
+    let version = Epoch(u64_at(header, 8));
+    let entries = u64_at(header, 16) as u32;
+    let mut changes = Vec::new();
+    for _ in 0..entries {
+        let (tag, body, after) = split_entry(rest)?;
+        match tag {
+            PUT => changes.extend(read_stream(&shape.rows, body)?.into_iter().map(Change::Put)),
+            REMOVE => {
+                changes.extend(
+                    read_stream(&shape.removed, body)?
+                        .into_iter()
+                        .map(Change::Remove),
+                );
+            }
+            EXPIRE if body.len() == 8 => {
+                changes.push(Change::Expire(u64_at(body, 0).cast_signed()))
+            }
+            _ => {
+                return Err(Error::data(format!(
+                    "unknown entry of kind {tag} with {} bytes",
+                    body.len()
+                )));
+            }
+        }
+        rest = after;
+    }
+    if !rest.is_empty() {
+        return Err(Error::data(format!(
+            "{} bytes follow the last entry of the section",
+            rest.len()
+        )));
+    }
+    Ok(Section {
+        kind,
+        version,
+        changes,
+    })
+}
+
+/// Kind and body of the first entry, and what follows it.
+fn split_entry(bytes: &[u8]) -> Result<(u8, &[u8], &[u8])> {
+    let cut_short = || Error::data("the section ends in the middle of an entry");
+    let (header, rest) = bytes.split_at_checked(ENTRY_HEADER).ok_or_else(cut_short)?;
+    let length = usize::try_from(u64_at(header, 8)).map_err(|_| cut_short())?;
+    let body = rest.get(..length).ok_or_else(cut_short)?;
+    let after = rest
+        .get(length.next_multiple_of(ALIGN)..)
+        .ok_or_else(cut_short)?;
+    Ok((header[0], body, after))
+}
+
+/// Eight bytes at an offset that is known to be in range.
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut eight = [0; 8];
+    eight.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(eight)
+}
+
+fn read_stream(schema: &SchemaRef, bytes: &[u8]) -> Result<Vec<RecordBatch>> {
+    let reader = StreamReader::try_new(Cursor::new(bytes), None)?;
+    check_columns(schema, &reader.schema())?;
+    let mut batches = Vec::new();
+    for batch in reader {
+        // Names and metadata may differ, types do not.
+        let batch = batch?;
+        batches.push(crate::spec::batch_of(
+            schema,
+            batch.columns().to_vec(),
+            batch.num_rows(),
+        )?);
+    }
+    Ok(batches)
+}
+
+fn check_columns(expected: &Schema, found: &Schema) -> Result<()> {
+    let types = |schema: &Schema| {
+        let fields = schema.fields().iter();
+        let columns: Vec<_> = fields
+            .map(|f| format!("{} {}", f.name(), f.data_type()))
+            .collect();
+        columns.join(", ")
+    };
+    let same = expected.fields().len() == found.fields().len()
+        && std::iter::zip(expected.fields(), found.fields())
+            .all(|(expected, found)| expected.data_type() == found.data_type());
+    if same {
+        return Ok(());
+    }
+    Err(Error::data(format!(
+        "the stored rows have columns ({}), the store has ({})",
+        types(found),
+        types(expected)
+    )))
+}
+
+impl Change {
+    fn tag(&self) -> u8 {
+        match self {
+            Self::Put(_) => PUT,
+            Self::Remove(_) => REMOVE,
+            Self::Expire(_) => EXPIRE,
+        }
+    }
+
+    fn limit(&self) -> Option<i64> {
+        match self {
+            Self::Expire(limit) => Some(*limit),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a store holds.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions},
+    datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
+};
+use headwater_core::{Error, Result};
+
+/// Describes one keyed store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateSpec {
+    /// Columns of the key. Without any, the store holds one key (a global aggregate).
+    pub keys: SchemaRef,
+    /// Columns of the value; may be empty (the store is then a set).
+    pub values: SchemaRef,
+    /// Whether each key carries an expiry, derived from the key.
+    pub expires: bool,
+    /// Minimum width of a time bucket in milliseconds; at least 1. Rows that expire in the same bucket live in one
+    /// segment. Best is the distance between two expiries, for instance the slide of a window.
+    pub bucket_millis: i64,
+    /// Whether a put adds a row to those of the key instead of replacing it: for values that are lists and must not
+    /// be rewritten at each touch.
+    pub chained: bool,
+}
+
+/// A checked [`StateSpec`] and the layout of its rows: keys, then values, then the expiry if there is one.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    pub(crate) spec: StateSpec,
+    /// Columns of a stored row. Top-level columns are all nullable: whether a value may be null is the operator's
+    /// business, and engines are not exact about it.
+    pub(crate) rows: SchemaRef,
+    /// Columns of a row as callers see it: without the expiry.
+    pub(crate) visible: SchemaRef,
+    /// Columns of a removed key: keys and expiry.
+    pub(crate) removed: SchemaRef,
+}
+
+impl Shape {
+    pub(crate) fn new(spec: StateSpec) -> Result<Self> {
+        if spec.bucket_millis < 1 {
+            return Err(Error::invalid(format!(
+                "a time bucket of {} ms is too narrow: use 1 ms or more",
+                spec.bucket_millis
+            )));
+        }
+        if spec.keys.fields().is_empty() && spec.values.fields().is_empty() {
+            return Err(Error::invalid(
+                "a store has neither key nor value columns: give it a value column",
+            ));
+        }
+        let expiry = spec
+            .expires
+            .then(|| Arc::new(Field::new("__expiry", DataType::Int64, true)));
+        let schema = |parts: &[&Schema], expiry: Option<FieldRef>| {
+            let fields = parts.iter().flat_map(|schema| schema.fields().iter());
+            let fields = fields.map(|field| match field.is_nullable() {
+                true => Arc::clone(field),
+                false => Arc::new(field.as_ref().clone().with_nullable(true)),
+            });
+            Arc::new(Schema::new(fields.chain(expiry).collect::<Vec<_>>()))
+        };
+        Ok(Self {
+            rows: schema(&[&spec.keys, &spec.values], expiry.clone()),
+            visible: schema(&[&spec.keys, &spec.values], None),
+            removed: schema(&[&spec.keys], expiry),
+            spec,
+        })
+    }
+
+    /// Number of key columns.
+    pub(crate) fn key_columns(&self) -> usize {
+        self.spec.keys.fields().len()
+    }
+
+    /// Position of the first and the position after the last value column in a stored row.
+    pub(crate) fn value_columns(&self) -> std::ops::Range<usize> {
+        self.key_columns()..self.visible.fields().len()
+    }
+
+    /// A stored row as callers see it: without the expiry.
+    pub(crate) fn visible(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let columns = batch.columns()[..self.visible.fields().len()].to_vec();
+        batch_of(&self.visible, columns, batch.num_rows())
+    }
+
+    /// The expiry column of a batch that ends with one.
+    pub(crate) fn expiry<'a>(&self, batch: &'a RecordBatch) -> Option<&'a Int64Array> {
+        let last = batch.columns().last().filter(|_| self.spec.expires)?;
+        last.as_primitive_opt()
+    }
+}
+
+/// A batch of these columns, which may be none; says which column does not fit.
+pub(crate) fn batch_of(
+    schema: &SchemaRef,
+    columns: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch> {
+    if columns.len() != schema.fields().len() {
+        return Err(Error::internal(format!(
+            "state rows have {} columns, expected {}",
+            columns.len(),
+            schema.fields().len()
+        )));
+    }
+    for (field, column) in schema.fields().iter().zip(&columns) {
+        if field.data_type() != column.data_type() {
+            return Err(Error::internal(format!(
+                "state column {} is of type {}, expected {}",
+                field.name(),
+                column.data_type(),
+                field.data_type()
+            )));
+        }
+        if column.len() != rows {
+            return Err(Error::internal(format!(
+                "state column {} has {} rows, expected {rows}",
+                field.name(),
+                column.len(),
+            )));
+        }
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(
+        Arc::clone(schema),
+        columns,
+        &options,
+    )?)
+}
