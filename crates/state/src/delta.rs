@@ -131,44 +131,55 @@ fn last_rows(shape: &Shape, factory: &dyn KeyIndexFactory, puts: &[Change]) -> R
 }
 
 impl KeyedState {
-    /// Applies a section to this version of the state, for a restore: the changes of the next version, or all rows.
+    /// Applies sections to this version of the state, for a restore: the changes of the next versions, or all rows.
     /// Empty bytes change nothing.
     ///
     /// `wanted_groups` (partition, partitions) takes only the keys that this partition owns, so that the sections
     /// of other partitions can be read when their number has changed.
     ///
     /// # Errors
-    /// `Data` if the bytes are not a section of such a store, or older than the state. The state is then undefined.
+    /// `Data` if the bytes are not sections of such a store, or older than the state. The state is then undefined.
     pub fn apply_delta(&mut self, bytes: &[u8], wanted_groups: Option<(u32, u32)>) -> Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (section, after) = section::decode(&self.shape, rest)?;
+            self.apply_section(section, wanted_groups)?;
+            rest = after;
         }
-        let Section {
-            kind,
-            version,
-            changes,
-        } = section::decode(&self.shape, bytes)?;
-        match kind {
-            Kind::Snapshot if !self.is_empty() => {
-                return Err(Error::data(format!(
-                    "a snapshot of version {version} follows rows of an older version"
-                )));
-            }
-            Kind::Delta if self.version.is_some_and(|last| last >= version) => {
-                return Err(Error::data(format!(
-                    "the changes of version {version} follow version {}",
-                    self.version.map_or(0, |last| last.0)
-                )));
-            }
-            _ => {}
+        Ok(())
+    }
+
+    fn apply_section(&mut self, section: Section, wanted_groups: Option<(u32, u32)>) -> Result<()> {
+        if section.kind == Kind::Snapshot && !self.is_empty() {
+            return Err(Error::data(format!(
+                "a snapshot of version {} follows rows of an older version",
+                section.version
+            )));
         }
-        self.version = Some(version);
-        for change in changes {
+        if let Some(last) = self.version.filter(|last| *last >= section.version) {
+            return Err(Error::data(format!(
+                "the changes of version {} follow version {last}",
+                section.version
+            )));
+        }
+        for change in section.changes {
             self.apply(change, wanted_groups)?;
         }
+        self.version = Some(section.version);
         // What was restored is durable already.
         self.changes.clear();
         self.compact()
+    }
+
+    /// Takes over all rows of another store, whose keys are not in this one.
+    pub(crate) fn absorb(&mut self, other: Self) -> Result<()> {
+        for segment in other.segments.ids() {
+            for block in &other.segments.get(segment).blocks {
+                self.apply(Change::Put(other.blocks.get(*block).live_batch()?), None)?;
+            }
+        }
+        self.version = self.version.max(other.version);
+        Ok(())
     }
 
     fn apply(&mut self, change: Change, wanted: Option<(u32, u32)>) -> Result<()> {

@@ -341,6 +341,11 @@ impl KeyedState {
         Ok(delta)
     }
 
+    /// Makes the next commit hold the whole state instead of the changes.
+    pub(crate) fn commit_as_a_whole(&mut self) {
+        self.commit_all = true;
+    }
+
     /// Captures the last committed version in O(blocks), to be encoded later, on another thread if need be.
     pub fn snapshot(&self) -> Snapshot {
         let blocks = self.segments.ids().into_iter().flat_map(|segment| {

@@ -9,16 +9,19 @@
 //! Keys are divided into [`KEY_GROUPS`] by a hash of our own, so that the number of partitions may change at a restart.
 //! How keys are looked up in memory is left to a [`KeyIndex`] that the operators bring.
 
+mod backend;
 mod block;
 mod columns;
 mod delta;
 mod expire;
+mod file;
 mod hash;
 mod index;
 mod key_group;
 mod keyed;
 mod locate;
 mod maintain;
+mod manifest;
 #[cfg(any(test, feature = "test-util"))]
 mod row_index;
 mod section;
@@ -28,14 +31,18 @@ mod snapshot;
 mod spec;
 mod stored;
 mod touched;
+mod upkeep;
 
+pub use backend::StateBackend;
 pub use delta::DeltaBytes;
 pub use expire::Expired;
 pub use index::{KeyIndex, KeyIndexFactory};
 pub use key_group::{KEY_GROUPS, key_groups, partition_of};
 pub use keyed::{KeyedState, Work};
+pub use manifest::{OperatorFiles, Section, StateFile, StateManifest};
 #[cfg(any(test, feature = "test-util"))]
 pub use row_index::{RowIndex, RowIndexFactory};
 pub use snapshot::Snapshot;
 pub use spec::StateSpec;
 pub use touched::Touched;
+pub use upkeep::Upkeep;

@@ -25,7 +25,7 @@ const MAGIC: [u8; 4] = *b"HWSS";
 /// The layout this code writes, and the only one it reads.
 pub(crate) const FORMAT: u16 = 1;
 
-const HEADER: usize = 24;
+const HEADER: usize = 32;
 const ENTRY_HEADER: usize = 16;
 /// Entries begin at multiples of this, so that Arrow can read aligned buffers in place.
 const ALIGN: usize = 16;
@@ -68,7 +68,7 @@ pub(crate) fn encode(
     bytes.extend_from_slice(&FORMAT.to_le_bytes());
     bytes.extend_from_slice(&[kind as u8, flags(shape)]);
     bytes.extend_from_slice(&version.0.to_le_bytes());
-    bytes.extend_from_slice(&[0; 8]);
+    bytes.resize(HEADER, 0);
     let same_kind = |a: &Change, b: &Change| a.tag() == b.tag();
     let mut entries = 0u32;
     for run in changes.chunk_by(same_kind) {
@@ -89,7 +89,9 @@ pub(crate) fn encode(
         bytes[header + 8..header + 16].copy_from_slice(&length.to_le_bytes());
         bytes.resize(bytes.len().next_multiple_of(ALIGN), 0);
     }
+    let length = bytes.len() as u64;
     bytes[16..20].copy_from_slice(&entries.to_le_bytes());
+    bytes[24..32].copy_from_slice(&length.to_le_bytes());
     Ok(bytes.into())
 }
 
@@ -102,17 +104,18 @@ fn write_stream(bytes: &mut Vec<u8>, schema: &Schema, changes: &[Change]) -> Res
     Ok(writer.finish()?)
 }
 
-/// Takes a section apart and checks that it is one of this store.
+/// Takes the first section apart, checks that it is one of this store, and returns what follows it as well.
 ///
 /// # Errors
 /// `Data`, saying what was expected and found.
-pub(crate) fn decode(shape: &Shape, bytes: &[u8]) -> Result<Section> {
-    let Some((header, mut rest)) = bytes.split_at_checked(HEADER) else {
-        return Err(Error::data(format!(
-            "a section of {} bytes is too short: its header has {HEADER}",
+pub(crate) fn decode<'a>(shape: &Shape, bytes: &'a [u8]) -> Result<(Section, &'a [u8])> {
+    let too_short = || {
+        Error::data(format!(
+            "a section is cut short: only {} bytes are left",
             bytes.len()
-        )));
+        ))
     };
+    let header = bytes.get(..HEADER).ok_or_else(too_short)?;
     if header[..4] != MAGIC {
         return Err(Error::data(format!(
             "not a section of state: it begins with {:?}, expected {MAGIC:?}",
@@ -138,6 +141,9 @@ pub(crate) fn decode(shape: &Shape, bytes: &[u8]) -> Result<Section> {
         )));
     }
     let version = Epoch(u64_at(header, 8));
+    let length = usize::try_from(u64_at(header, 24)).map_err(|_| too_short())?;
+    let (section, after_section) = bytes.split_at_checked(length).ok_or_else(too_short)?;
+    let mut rest = section.get(HEADER..).ok_or_else(too_short)?;
     let entries = u64_at(header, 16) as u32;
     let mut changes = Vec::new();
     for _ in 0..entries {
@@ -169,11 +175,12 @@ pub(crate) fn decode(shape: &Shape, bytes: &[u8]) -> Result<Section> {
             rest.len()
         )));
     }
-    Ok(Section {
+    let section = Section {
         kind,
         version,
         changes,
-    })
+    };
+    Ok((section, after_section))
 }
 
 /// Kind and body of the first entry, and what follows it.

@@ -1,0 +1,66 @@
+//! Prints the memory and the durable bytes that a store needs per key: 1,000,000 keys of type int64 with three int64
+//! values each, put in epochs of 10,000 rows, every key twice.
+//!
+//! `cargo run --release -p headwater-state --features test-util --example footprint`
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, Int64Array},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use headwater_core::{Epoch, Result};
+use headwater_state::{KeyedState, RowIndexFactory, StateSpec};
+
+const KEYS: i64 = 1_000_000;
+const EPOCH_ROWS: i64 = 10_000;
+
+fn columns(names: &[&str]) -> SchemaRef {
+    let fields = names
+        .iter()
+        .map(|name| Field::new(*name, DataType::Int64, false));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn main() -> Result<()> {
+    let spec = StateSpec {
+        keys: columns(&["key"]),
+        values: columns(&["count", "sum", "max"]),
+        expires: false,
+        bucket_millis: 1,
+        chained: false,
+    };
+    let mut state = KeyedState::new(spec, Arc::new(RowIndexFactory))?;
+    let epochs = 2 * KEYS / EPOCH_ROWS;
+    let mut delta_bytes = 0;
+    for epoch in 0..epochs {
+        // Not in order: every epoch touches keys all over the range.
+        let keys = (0..EPOCH_ROWS).map(|row| (row * epochs + epoch) * 7_919 % KEYS);
+        let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(keys));
+        let touched = state.touch(std::slice::from_ref(&keys), None)?;
+        let values = vec![Arc::clone(&keys); 3];
+        state.put(&touched, values)?;
+        delta_bytes += state.commit(Epoch(epoch.unsigned_abs()))?.bytes.len();
+    }
+    let keys = state.len();
+    let snapshot = state.snapshot().encode()?.bytes.len();
+    let work = state.work();
+    #[expect(clippy::print_stdout, reason = "printing is what this program is for")]
+    {
+        println!("keys                      {keys}");
+        println!(
+            "memory per key            {} bytes",
+            state.memory_bytes() / keys
+        );
+        println!("snapshot per key          {} bytes", snapshot / keys);
+        println!(
+            "delta per row             {} bytes",
+            delta_bytes as i64 / (epochs * EPOCH_ROWS)
+        );
+        println!(
+            "rows copied per row put   {:.2}",
+            work.rows_copied as f64 / (epochs * EPOCH_ROWS) as f64
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,353 @@
+//! Keyed state on durable storage: loading a version, writing the next.
+//!
+//! Invariant: a file is durable before anything names it, has a name no other attempt uses, and is never changed.
+//! Whether a version counts is not decided here: the commit record that holds its manifest does that, and garbage
+//! collection deletes files that no retained manifest names.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, TryStreamExt, stream};
+use headwater_core::{CreateOutcome, Epoch, Error, Result, RunId, Storage};
+
+use crate::{
+    delta::DeltaBytes,
+    file::{self, Part},
+    index::KeyIndexFactory,
+    key_group::overlap,
+    keyed::KeyedState,
+    manifest::{OperatorFiles, Section, StateFile, StateManifest},
+    snapshot::Snapshot,
+    spec::StateSpec,
+    upkeep::{Upkeep, upkeep},
+};
+
+/// How many sections are read ahead of the one being applied.
+const READ_AHEAD: usize = 8;
+
+/// The durable state of one query.
+pub struct StateBackend {
+    storage: Arc<dyn Storage>,
+    // Replaced as a whole, never held across an await.
+    manifest: Mutex<Arc<StateManifest>>,
+    attempts: AtomicU64,
+}
+
+impl fmt::Debug for StateBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateBackend")
+            .field("storage", &self.storage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which store of which partition of which operator; what errors name.
+#[derive(Clone, Copy)]
+struct Address<'a> {
+    operator: &'a str,
+    store: &'a str,
+    partition: u32,
+}
+
+impl StateBackend {
+    /// State in the checkpoint whose root is `storage`, at the version of `manifest`: that of the last commit record,
+    /// or the empty one.
+    pub fn new(storage: Arc<dyn Storage>, manifest: StateManifest) -> Self {
+        Self {
+            storage,
+            manifest: Mutex::new(Arc::new(manifest)),
+            attempts: AtomicU64::new(0),
+        }
+    }
+
+    /// The manifest of the last committed version.
+    pub fn manifest(&self) -> Arc<StateManifest> {
+        Arc::clone(&self.manifest.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The commit record that holds this manifest is durable: later loads read this version.
+    pub fn adopt(&self, manifest: StateManifest) {
+        *self.manifest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(manifest);
+    }
+
+    /// The manifest to put into the next commit record: the last one and these files. Nothing changes before
+    /// [`Self::adopt`].
+    ///
+    /// # Errors
+    /// `Internal` if a file does not continue what is there.
+    pub fn next_manifest(
+        &self,
+        files: impl IntoIterator<Item = (String, StateFile)>,
+    ) -> Result<StateManifest> {
+        self.manifest().with(files)
+    }
+
+    /// One store of one of `partitions` partitions at the version of the manifest; empty if the operator is not in it.
+    ///
+    /// The number of partitions may differ from the one the files were written for. Then every section that may hold
+    /// keys of this partition is read, and the first commit writes the state as a whole.
+    ///
+    /// # Errors
+    /// `Data` if a file is missing, damaged, of an unknown format or of another kind of store; it names file,
+    /// operator, store and partition. `Unavailable` if the storage fails.
+    pub async fn load(
+        &self,
+        operator: &str,
+        store: &str,
+        partition: u32,
+        partitions: u32,
+        spec: StateSpec,
+        index: Arc<dyn KeyIndexFactory>,
+    ) -> Result<KeyedState> {
+        if partition >= partitions {
+            return Err(Error::internal(format!(
+                "operator {operator} has no partition {partition} of {partitions}"
+            )));
+        }
+        let empty = || KeyedState::new(spec.clone(), Arc::clone(&index));
+        let manifest = self.manifest();
+        let Some(files) = manifest.operators.get(operator) else {
+            return empty();
+        };
+        let address = |partition| Address {
+            operator,
+            store,
+            partition,
+        };
+        if files.partitions == partitions {
+            return self
+                .restore(files, address(partition), empty()?, None)
+                .await;
+        }
+        let wanted = (partition, partitions);
+        let mut state = empty()?;
+        for old in (0..files.partitions).filter(|old| overlap((*old, files.partitions), wanted)) {
+            // Each on its own: what one partition expired or removed is no business of another's rows.
+            let part = self
+                .restore(files, address(old), empty()?, Some(wanted))
+                .await?;
+            state.absorb(part)?;
+        }
+        state.commit_as_a_whole();
+        Ok(state)
+    }
+
+    async fn restore(
+        &self,
+        files: &OperatorFiles,
+        address: Address<'_>,
+        mut state: KeyedState,
+        wanted: Option<(u32, u32)>,
+    ) -> Result<KeyedState> {
+        let of_ours = |section: &&Section| {
+            section.partition == address.partition && section.store == address.store
+        };
+        let sections: Vec<(&StateFile, &Section)> = files
+            .files()
+            .flat_map(|file| file.sections.iter().filter(of_ours).map(move |s| (file, s)))
+            .collect();
+        let mut read = stream::iter(sections)
+            .map(|(file, section)| async move {
+                let bytes = self.read_section(file, section).await;
+                bytes
+                    .map(|bytes| (file, bytes))
+                    .map_err(|error| address.explain(file, error))
+            })
+            .buffered(READ_AHEAD);
+        while let Some((file, bytes)) = read.try_next().await? {
+            // Decoding may take long; the threads of the runtime are for those who wait.
+            let applied = tokio::task::spawn_blocking(move || {
+                state.apply_delta(&bytes, wanted).map(|()| state)
+            });
+            let applied = applied.await.map_err(|error| {
+                Error::internal("restoring stopped unexpectedly").with_source(error)
+            });
+            state = applied
+                .flatten()
+                .map_err(|error| address.explain(file, error))?;
+        }
+        Ok(state)
+    }
+
+    async fn read_section(&self, file: &StateFile, section: &Section) -> Result<Bytes> {
+        let end = section.offset.saturating_add(section.len);
+        let range = section.offset..end;
+        let bytes = self.storage.read_range(&file.path, range.clone()).await?;
+        let bytes = bytes.ok_or_else(|| Error::data("the file is missing"))?;
+        let crc32 = crc32fast::hash(&bytes);
+        if bytes.len() as u64 != section.len || crc32 != section.crc32 {
+            return Err(Error::data(format!(
+                "bytes {}..{} are damaged: {} bytes with checksum {crc32:08x}, expected {} with {:08x}",
+                range.start,
+                range.end,
+                bytes.len(),
+                section.len,
+                section.crc32
+            )));
+        }
+        Ok(bytes)
+    }
+
+    /// Writes the deltas of one operator and one epoch as one object, durable on return. If all of them are empty
+    /// nothing is written, and the file is empty.
+    ///
+    /// # Errors
+    /// `Unavailable` if the storage fails; the object may then exist, and nothing names it.
+    pub async fn write_delta(
+        &self,
+        operator: &str,
+        epoch: Epoch,
+        run: RunId,
+        partitions: u32,
+        sections: Vec<(String, u32, DeltaBytes)>,
+    ) -> Result<StateFile> {
+        let (bytes, mut file) = file::assemble(epoch, partitions, &sections)
+            .map_err(|error| error.context(format!("operator {operator}")))?;
+        if file.sections.is_empty() {
+            return Ok(StateFile { size: 0, ..file });
+        }
+        let kind = if file.full { "snapshot" } else { "delta" };
+        file.path = self.create(operator, epoch, run, kind, bytes).await?;
+        Ok(file)
+    }
+
+    /// Writes a snapshot of all stores and partitions of one operator, captured when it was at version `epoch`.
+    /// Meant to run in the background while later epochs go on.
+    ///
+    /// # Errors
+    /// As [`Self::write_delta`]; `Internal` if the captures are not of that version, or one is missing.
+    pub async fn write_snapshot(
+        &self,
+        operator: &str,
+        epoch: Epoch,
+        run: RunId,
+        partitions: u32,
+        snapshots: Vec<(String, u32, Snapshot)>,
+    ) -> Result<StateFile> {
+        if let Some((store, partition, other)) = snapshots
+            .iter()
+            .find(|(_, _, s)| s.version() != Some(epoch))
+        {
+            return Err(Error::internal(format!(
+                "operator {operator}: store {store} of partition {partition} is at version {:?}, not {epoch}",
+                other.version()
+            )));
+        }
+        let encoded = tokio::task::spawn_blocking(move || -> Result<Vec<Part>> {
+            let parts = snapshots.into_iter();
+            parts
+                .map(|(store, partition, snapshot)| Ok((store, partition, snapshot.encode()?)))
+                .collect()
+        });
+        let parts = encoded.await.map_err(|error| {
+            Error::internal("encoding a snapshot stopped unexpectedly").with_source(error)
+        })??;
+        self.write_delta(operator, epoch, run, partitions, parts)
+            .await
+    }
+
+    /// What should be done in the background about the files of each operator, by the manifest of the last committed
+    /// version. Do it for an operator only when the last upkeep of it has ended, and give the file that comes out to
+    /// [`Self::next_manifest`].
+    pub fn upkeep(&self) -> Vec<(String, Upkeep)> {
+        let manifest = self.manifest();
+        let operators = manifest.operators.iter();
+        operators
+            .filter_map(|(operator, files)| Some((operator.clone(), upkeep(files)?)))
+            .collect()
+    }
+
+    /// Merges deltas of one operator, consecutive and oldest first, into one file, so that manifests stay short and a
+    /// restore reads few files.
+    ///
+    /// # Errors
+    /// As [`Self::load`] and [`Self::write_delta`].
+    pub async fn merge_deltas(
+        &self,
+        operator: &str,
+        run: RunId,
+        deltas: &[StateFile],
+    ) -> Result<StateFile> {
+        let (Some(first), Some(last)) = (deltas.first(), deltas.last()) else {
+            return Err(Error::internal(format!(
+                "operator {operator} has no deltas to merge"
+            )));
+        };
+        let mut merged: BTreeMap<(&str, u32), (BytesMut, u64)> = BTreeMap::new();
+        for file in deltas {
+            for section in &file.sections {
+                let (store, partition) = (section.store.as_str(), section.partition);
+                let bytes = self.read_section(file, section).await.map_err(|error| {
+                    let address = Address {
+                        operator,
+                        store,
+                        partition,
+                    };
+                    address.explain(file, error)
+                })?;
+                let (all, rows) = merged.entry((store, partition)).or_default();
+                all.extend_from_slice(&bytes);
+                *rows += section.rows;
+            }
+        }
+        let parts: Vec<Part> = merged
+            .into_iter()
+            .map(|((store, partition), (bytes, rows))| {
+                let delta = DeltaBytes {
+                    bytes: bytes.freeze(),
+                    rows,
+                    full: false,
+                };
+                (store.to_owned(), partition, delta)
+            })
+            .collect();
+        let (bytes, mut file) = file::assemble(last.epoch, last.partitions, &parts)?;
+        file.since = Some(first.first_epoch());
+        file.path = self
+            .create(operator, last.epoch, run, "merged", bytes)
+            .await?;
+        Ok(file)
+    }
+
+    async fn create(
+        &self,
+        operator: &str,
+        epoch: Epoch,
+        run: RunId,
+        kind: &str,
+        bytes: Bytes,
+    ) -> Result<String> {
+        let attempt = self.attempts.fetch_add(1, Relaxed);
+        let path = file::path(operator, epoch, run, attempt, kind);
+        let created = self.storage.create(&path, bytes.clone()).await?;
+        // A storage that repeats a request of which it saw no answer meets its own object.
+        let is_ours = created == CreateOutcome::Created
+            || self
+                .storage
+                .read(&path)
+                .await?
+                .is_some_and(|found| found == bytes);
+        if !is_ours {
+            return Err(Error::internal(format!(
+                "state file {path} exists already, though no other attempt has its name"
+            )));
+        }
+        Ok(path)
+    }
+}
+
+impl Address<'_> {
+    fn explain(self, file: &StateFile, error: Error) -> Error {
+        error.context(format!(
+            "state file {} of operator {}, store {}, partition {}",
+            file.path, self.operator, self.store, self.partition
+        ))
+    }
+}
