@@ -1,1 +1,25 @@
-//! From a logical plan over unbounded tables to a tree of operators.
+//! From a logical plan over unbounded tables to a tree of operators: check → rewrite → lower → explain.
+//!
+//! [`plan_stream`] takes a DataFusion logical plan whose leaves include [`StreamTable`]s and gives a
+//! [`StreamingPlan`]: made once, bound to each epoch. What cannot run in the wanted output mode is refused here, with
+//! what to write instead.
+
+mod check;
+mod explain;
+mod lower;
+mod nodes;
+mod normal_float;
+mod optimize;
+mod processing_time;
+mod rewrite;
+mod stream_table;
+mod streaming_plan;
+mod time_column;
+mod window_expr;
+
+pub use nodes::watermark::{watermark_node, with_watermark};
+pub use stream_table::{StreamTable, is_streaming};
+pub use streaming_plan::{
+    OperatorInfo, PlanSettings, StreamingPlan, WatermarkNodeInfo, plan_stream,
+};
+pub use window_expr::batch_windows;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use headwater_core::{CreateOutcome, Epoch, Error, Result, RunId, Storage};
 
 use crate::{
@@ -149,18 +149,21 @@ impl StateBackend {
         let of_ours = |section: &&Section| {
             section.partition == address.partition && section.store == address.store
         };
-        let sections: Vec<(&StateFile, &Section)> = files
+        // Boxed one by one: as a combinator over references the future could not be sent to another thread.
+        let reads: Vec<BoxFuture<'_, Result<(&StateFile, Bytes)>>> = files
             .files()
             .flat_map(|file| file.sections.iter().filter(of_ours).map(move |s| (file, s)))
-            .collect();
-        let mut read = stream::iter(sections)
-            .map(|(file, section)| async move {
-                let bytes = self.read_section(file, section).await;
-                bytes
-                    .map(|bytes| (file, bytes))
-                    .map_err(|error| address.explain(file, error))
+            .map(|(file, section)| {
+                let read = async move {
+                    let bytes = self.read_section(file, section).await;
+                    bytes
+                        .map(|bytes| (file, bytes))
+                        .map_err(|error| address.explain(file, error))
+                };
+                read.boxed()
             })
-            .buffered(READ_AHEAD);
+            .collect();
+        let mut read = stream::iter(reads).buffered(READ_AHEAD);
         while let Some((file, bytes)) = read.try_next().await? {
             // Decoding may take long; the threads of the runtime are for those who wait.
             let applied = tokio::task::spawn_blocking(move || {

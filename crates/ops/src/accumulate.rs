@@ -1,0 +1,253 @@
+//! Aggregates as kernels over stored states: fresh accumulators merge old states and new ones, and are drained into
+//! the states that are stored next.
+//!
+//! What is stored for an aggregate is its own partial state, so every DataFusion aggregate works, user-defined ones
+//! too. A DISTINCT aggregate is the exception: it stores the state of the same function *without* DISTINCT and is fed
+//! only values that are new for their group (see [`crate::distinct`]), because a set must not be rewritten whole
+//! whenever one value is added to it.
+
+use std::{ops::Range, sync::Arc};
+
+use datafusion::{
+    arrow::{
+        array::ArrayRef,
+        datatypes::{DataType, Field, Schema, SchemaRef},
+    },
+    error::{DataFusionError, Result},
+    logical_expr::{EmitTo, GroupsAccumulator, utils::AggregateOrderSensitivity},
+    physical_expr::{
+        GroupsAccumulatorAdapter,
+        aggregate::{AggregateExprBuilder, AggregateFunctionExpr},
+    },
+};
+
+/// One accumulator per aggregate, over the same groups.
+pub(crate) type Accumulators = Vec<Box<dyn GroupsAccumulator>>;
+
+/// One aggregate: what the partial aggregation sends and what the state keeps.
+#[derive(Debug, Clone)]
+struct Slot {
+    /// The function whose states are stored and whose accumulators merge them.
+    stored: Arc<AggregateFunctionExpr>,
+    /// Columns of the stored values.
+    stored_columns: Range<usize>,
+    /// Columns of the partial rows, keys not counted.
+    incoming_columns: Range<usize>,
+    /// The type of the argument of a DISTINCT aggregate whose partial state is a list of values.
+    distinct: Option<DataType>,
+}
+
+/// How the states of all aggregates of one operator lie in its input and in its state.
+#[derive(Debug, Clone)]
+pub struct AggregateLayout {
+    slots: Vec<Slot>,
+    values: SchemaRef,
+    chained: bool,
+    order_sensitive: bool,
+}
+
+impl AggregateLayout {
+    /// The layout of `aggregates`, as a partial aggregation over `input_schema` runs them.
+    pub fn try_new(
+        aggregates: &[Arc<AggregateFunctionExpr>],
+        input_schema: &SchemaRef,
+    ) -> Result<Self> {
+        let mut slots = Vec::with_capacity(aggregates.len());
+        let mut fields: Vec<Field> = Vec::new();
+        let mut incoming = 0;
+        let mut chained = false;
+        for (number, aggregate) in aggregates.iter().enumerate() {
+            let partial = aggregate.state_fields()?;
+            let distinct = distinct_argument(aggregate, &partial);
+            let stored = match distinct {
+                Some(_) => Arc::new(without_distinct(aggregate, input_schema)?),
+                None => Arc::clone(aggregate),
+            };
+            let states = stored.state_fields()?;
+            chained |= states.iter().any(|state| grows(state.data_type()));
+            let first = fields.len();
+            for (n, state) in states.iter().enumerate() {
+                fields.push(Field::new(
+                    format!("{number}.{n} {}", stored.fun().name()),
+                    state.data_type().clone(),
+                    true,
+                ));
+            }
+            slots.push(Slot {
+                stored,
+                stored_columns: first..fields.len(),
+                incoming_columns: incoming..incoming + partial.len(),
+                distinct,
+            });
+            incoming += partial.len();
+        }
+        Ok(Self {
+            order_sensitive: aggregates.iter().any(|aggregate| {
+                aggregate.fun().order_sensitivity() != AggregateOrderSensitivity::Insensitive
+            }),
+            slots,
+            values: Arc::new(Schema::new(fields)),
+            chained,
+        })
+    }
+
+    /// Columns of the stored values.
+    pub fn values(&self) -> &SchemaRef {
+        &self.values
+    }
+
+    /// Whether some state is a list, so that a key's states are kept as a chain and not rewritten at each touch.
+    pub fn chained(&self) -> bool {
+        self.chained
+    }
+
+    /// Whether some answer depends on the order of arrival.
+    pub fn order_sensitive(&self) -> bool {
+        self.order_sensitive
+    }
+
+    /// Number of columns that the partial aggregation sends after the keys.
+    pub fn incoming_columns(&self) -> usize {
+        self.slots
+            .last()
+            .map_or(0, |slot| slot.incoming_columns.end)
+    }
+
+    /// The DISTINCT aggregates: number, column of the partial rows, type of the argument.
+    pub fn distinct(&self) -> impl Iterator<Item = (usize, usize, &DataType)> {
+        self.slots.iter().enumerate().filter_map(|(number, slot)| {
+            slot.distinct
+                .as_ref()
+                .map(|argument| (number, slot.incoming_columns.start, argument))
+        })
+    }
+
+    /// Accumulators without any rows.
+    pub(crate) fn fresh(&self) -> Result<Accumulators> {
+        self.slots
+            .iter()
+            .map(|slot| groups_accumulator(&slot.stored))
+            .collect()
+    }
+
+    /// Merges stored states; `groups` is the number of groups in all.
+    pub(crate) fn merge_stored(
+        &self,
+        accumulators: &mut Accumulators,
+        values: &[ArrayRef],
+        ids: &[usize],
+        groups: usize,
+    ) -> Result<()> {
+        for (slot, accumulator) in self.slots.iter().zip(accumulators) {
+            accumulator.merge_batch(&values[slot.stored_columns.clone()], ids, groups)?;
+        }
+        Ok(())
+    }
+
+    /// Merges the states of a partial aggregation; DISTINCT aggregates are left to [`Self::update_distinct`].
+    pub(crate) fn merge_incoming(
+        &self,
+        accumulators: &mut Accumulators,
+        partial: &[ArrayRef],
+        ids: &[usize],
+        groups: usize,
+    ) -> Result<()> {
+        for (slot, accumulator) in self.slots.iter().zip(accumulators) {
+            if slot.distinct.is_some() {
+                // No rows, but the accumulator must know how many groups there are.
+                let nothing: Vec<ArrayRef> = slot
+                    .stored
+                    .state_fields()?
+                    .iter()
+                    .map(|state| datafusion::arrow::array::new_empty_array(state.data_type()))
+                    .collect();
+                accumulator.merge_batch(&nothing, &[], groups)?;
+            } else {
+                accumulator.merge_batch(&partial[slot.incoming_columns.clone()], ids, groups)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds values that are new for their group to DISTINCT aggregate number `number`.
+    pub(crate) fn update_distinct(
+        &self,
+        accumulators: &mut Accumulators,
+        number: usize,
+        new_values: &ArrayRef,
+        ids: &[usize],
+        groups: usize,
+    ) -> Result<()> {
+        accumulators[number].update_batch(std::slice::from_ref(new_values), ids, None, groups)
+    }
+
+    /// Drains the accumulators into states as they are stored.
+    pub(crate) fn states(&self, accumulators: &mut Accumulators) -> Result<Vec<ArrayRef>> {
+        let mut values = Vec::with_capacity(self.values.fields().len());
+        for accumulator in accumulators {
+            values.extend(accumulator.state(EmitTo::All)?);
+        }
+        Ok(values)
+    }
+
+    /// Drains the accumulators into results.
+    pub(crate) fn results(&self, accumulators: &mut Accumulators) -> Result<Vec<ArrayRef>> {
+        accumulators
+            .iter_mut()
+            .map(|accumulator| accumulator.evaluate(EmitTo::All))
+            .collect()
+    }
+}
+
+/// Whether a state of this type grows with the number of rows.
+fn grows(state: &DataType) -> bool {
+    match state {
+        DataType::List(_) | DataType::LargeList(_) => true,
+        DataType::Struct(fields) => fields.iter().any(|field| grows(field.data_type())),
+        _ => false,
+    }
+}
+
+/// The argument's type, if this is a DISTINCT aggregate whose partial state is the list of its values.
+fn distinct_argument(
+    aggregate: &AggregateFunctionExpr,
+    partial: &[Arc<Field>],
+) -> Option<DataType> {
+    if !aggregate.is_distinct() || !aggregate.order_bys().is_empty() {
+        return None;
+    }
+    match partial {
+        [state] => match state.data_type() {
+            DataType::List(item) => Some(item.data_type().clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn without_distinct(
+    aggregate: &AggregateFunctionExpr,
+    input_schema: &SchemaRef,
+) -> Result<AggregateFunctionExpr> {
+    AggregateExprBuilder::new(Arc::new(aggregate.fun().clone()), aggregate.expressions())
+        .schema(Arc::clone(input_schema))
+        .alias(aggregate.name())
+        .with_ignore_nulls(aggregate.ignore_nulls())
+        .build()
+        .map_err(|error| {
+            DataFusionError::Context(format!("aggregate {}", aggregate.name()), Box::new(error))
+        })
+}
+
+fn groups_accumulator(
+    aggregate: &Arc<AggregateFunctionExpr>,
+) -> Result<Box<dyn GroupsAccumulator>> {
+    if aggregate.groups_accumulator_supported() {
+        aggregate.create_groups_accumulator()
+    } else {
+        let aggregate = Arc::clone(aggregate);
+        Ok(Box::new(GroupsAccumulatorAdapter::new(move || {
+            aggregate.create_accumulator()
+        })))
+    }
+}

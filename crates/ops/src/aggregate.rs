@@ -1,0 +1,478 @@
+//! The stateful aggregation: merges an epoch's partial aggregates into keyed state and lets out what the output mode
+//! allows.
+//!
+//! Its input is a partial aggregation over the epoch's rows, behind an exchange by key. It does all its work, the
+//! check-in of the new state included, before its first output row: whoever stops reading early cannot leave a state
+//! half written. Cost is that of the keys touched and expired, never of the whole state, except that complete mode
+//! gives out everything.
+
+use std::sync::Arc;
+
+use datafusion::{
+    arrow::{
+        array::{ArrayRef, Int8Array, RecordBatch},
+        compute::concat_batches,
+        datatypes::{DataType, Field, Schema, SchemaRef},
+    },
+    error::{DataFusionError, Result},
+    execution::TaskContext,
+    physical_plan::{
+        ExecutionPlan, PlanProperties, SendableRecordBatchStream,
+        aggregates::{AggregateExec, group_values::new_group_values, order::GroupOrdering},
+        execution_plan::EmissionType,
+        stream::RecordBatchStreamAdapter,
+    },
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use headwater_core::{Epoch, OutputMode, Watermark};
+use headwater_state::{KeyedState, StateSpec};
+
+use crate::{
+    accumulate::AggregateLayout,
+    binding::{BindEpoch, EpochBinding},
+    distinct::{distinct_spec, distinct_store, new_values},
+    exchange::{TagOriginExec, exchange_by_key, in_order_of_origin},
+    expiry::Expiry,
+    node::{display_as, no_expressions, properties, unary_node},
+    report::Report,
+    runtime::{EpochRuntime, external},
+    state_provider::StateAddress,
+};
+
+/// Name of the store that holds the groups.
+const GROUPS: &str = "groups";
+
+/// Minimum width of a time bucket of the state: narrower windows share a segment.
+const BUCKET_MILLIS: i64 = 10_000;
+
+/// What the operator is, the same in every epoch.
+#[derive(Debug)]
+struct Definition {
+    operator: String,
+    mode: OutputMode,
+    /// Grouping columns that lead the input and the output.
+    keys: usize,
+    /// Which key expires, if any.
+    expiry: Option<Expiry>,
+    layout: AggregateLayout,
+    spec: StateSpec,
+    /// Input columns without the tag of origin.
+    partial: SchemaRef,
+    output: SchemaRef,
+}
+
+/// What changes from epoch to epoch.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    reads: Option<Epoch>,
+    writes: Epoch,
+    watermark: Watermark,
+}
+
+/// Merges partial aggregates into state.
+#[derive(Debug, Clone)]
+pub struct StatefulAggregateExec {
+    input: Arc<dyn ExecutionPlan>,
+    definition: Arc<Definition>,
+    bound: Bound,
+    properties: Arc<PlanProperties>,
+}
+
+impl StatefulAggregateExec {
+    /// Replaces the final step of an aggregation whose partial step is `partial`. `output` is the schema of the final
+    /// step: the grouping columns, then the results.
+    pub fn try_new(
+        partial: &AggregateExec,
+        input: Arc<dyn ExecutionPlan>,
+        operator: String,
+        mode: OutputMode,
+        expiry: Option<Expiry>,
+        output: SchemaRef,
+    ) -> Result<Self> {
+        let layout = AggregateLayout::try_new(partial.aggr_expr(), &partial.input_schema())?;
+        let partial_schema = partial.schema();
+        let keys = partial_schema.fields().len() - layout.incoming_columns();
+        let definition = Arc::new(Definition {
+            operator,
+            mode,
+            keys,
+            spec: StateSpec {
+                keys: key_schema(&partial_schema, keys),
+                values: Arc::clone(layout.values()),
+                expires: expiry.is_some(),
+                bucket_millis: BUCKET_MILLIS,
+                chained: layout.chained(),
+            },
+            expiry,
+            layout,
+            partial: partial_schema,
+            output,
+        });
+        Ok(Self::over(
+            input,
+            definition,
+            Bound {
+                reads: None,
+                writes: Epoch::FIRST,
+                watermark: Watermark::START,
+            },
+        ))
+    }
+
+    fn over(input: Arc<dyn ExecutionPlan>, definition: Arc<Definition>, bound: Bound) -> Self {
+        Self {
+            properties: properties(
+                Arc::clone(&definition.output),
+                input.properties().output_partitioning().partition_count(),
+                EmissionType::Final,
+            ),
+            input,
+            definition,
+            bound,
+        }
+    }
+
+    /// The operator's id.
+    pub fn operator(&self) -> &str {
+        &self.definition.operator
+    }
+
+    /// Columns of the state: keys and stored values, for the fingerprint in the checkpoint.
+    pub fn state_spec(&self) -> &StateSpec {
+        &self.definition.spec
+    }
+
+    /// The same operator with its input exchanged by key over `partitions`. Called once the rest of the physical plan
+    /// is final, since DataFusion's own passes would remove a hand-made exchange.
+    pub fn with_exchange(&self, partitions: usize) -> Result<Self> {
+        let mut input = Arc::clone(&self.input);
+        if self.definition.layout.order_sensitive() {
+            input = Arc::new(TagOriginExec::new(input));
+        }
+        let input = exchange_by_key(input, self.definition.keys, partitions)?;
+        Ok(Self::over(input, Arc::clone(&self.definition), self.bound))
+    }
+}
+
+/// The grouping columns; one constant column where there are none, because a key must have a column.
+fn key_schema(partial: &Schema, keys: usize) -> SchemaRef {
+    let fields: Vec<_> = if keys == 0 {
+        vec![Arc::new(Field::new("all rows", DataType::Int8, false))]
+    } else {
+        partial.fields()[..keys]
+            .iter()
+            .map(|field| Arc::new(Field::new(field.name(), field.data_type().clone(), true)))
+            .collect()
+    };
+    Arc::new(Schema::new(fields))
+}
+
+impl BindEpoch for StatefulAggregateExec {
+    fn bind_epoch(&self, binding: &EpochBinding) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self {
+            bound: Bound {
+                reads: binding.write.epoch.previous(),
+                writes: binding.write.epoch,
+                watermark: binding.watermark,
+            },
+            ..self.clone()
+        }))
+    }
+}
+
+/// The stores of one partition.
+struct Stores {
+    groups: KeyedState,
+    distinct: Vec<KeyedState>,
+}
+
+/// What one epoch did to one partition.
+#[derive(Default)]
+struct Outcome {
+    output: Vec<RecordBatch>,
+    updated: usize,
+    removed: usize,
+}
+
+impl Definition {
+    /// One epoch of one partition, without I/O.
+    fn run(
+        &self,
+        stores: &mut Stores,
+        partial: &RecordBatch,
+        watermark: Watermark,
+    ) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        if partial.num_rows() > 0 {
+            self.fold(stores, partial, &mut outcome)?;
+        }
+        if self.expiry.is_some() && self.mode != OutputMode::Complete {
+            let emits = self.mode == OutputMode::Append;
+            let limit = watermark.millis();
+            let expired = stores.groups.expire(limit, emits).map_err(external)?;
+            outcome.removed = expired.removed;
+            for store in &mut stores.distinct {
+                store.expire(limit, false).map_err(external)?;
+            }
+            self.emit_stored(expired.rows, &mut outcome.output)?;
+        }
+        if self.mode == OutputMode::Complete {
+            let all = stores.groups.scan().map_err(external)?;
+            self.emit_stored(all, &mut outcome.output)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Merges partial rows into the state of the keys they touch; update mode gives those out.
+    fn fold(
+        &self,
+        stores: &mut Stores,
+        partial: &RecordBatch,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let keys = self.keys_of(partial);
+        let states = &partial.columns()[self.keys..];
+        let expiry = self.expiry.map(|expiry| expiry.millis(&keys)).transpose()?;
+        let touched = stores
+            .groups
+            .touch(&keys, expiry.as_ref())
+            .map_err(external)?;
+        let groups = touched.len();
+        let layout = &self.layout;
+        let mut accumulators = layout.fresh()?;
+        if !layout.chained() {
+            let (ids, values) = stores.groups.gather(&touched).map_err(external)?;
+            layout.merge_stored(&mut accumulators, &values, &ids, groups)?;
+        }
+        layout.merge_incoming(&mut accumulators, states, touched.row_ids(), groups)?;
+        for ((number, column, _), store) in layout.distinct().zip(&mut stores.distinct) {
+            let new = new_values(
+                store,
+                &keys,
+                expiry.as_ref(),
+                touched.row_ids(),
+                &states[column],
+            )?;
+            layout.update_distinct(&mut accumulators, number, &new.values, &new.ids, groups)?;
+        }
+        let merged = layout.states(&mut accumulators)?;
+        stores
+            .groups
+            .put(&touched, merged.clone())
+            .map_err(external)?;
+        outcome.updated = groups;
+        if self.mode == OutputMode::Update {
+            let mut accumulators = layout.fresh()?;
+            if layout.chained() {
+                let (ids, values) = stores.groups.gather(&touched).map_err(external)?;
+                layout.merge_stored(&mut accumulators, &values, &ids, groups)?;
+            } else {
+                let ids: Vec<usize> = (0..groups).collect();
+                layout.merge_stored(&mut accumulators, &merged, &ids, groups)?;
+            }
+            let mut columns = stores
+                .groups
+                .touched_keys(&touched, &keys)
+                .map_err(external)?;
+            columns.truncate(self.keys);
+            columns.extend(layout.results(&mut accumulators)?);
+            outcome.output.push(self.output_batch(columns, groups)?);
+        }
+        Ok(())
+    }
+
+    /// Gives out stored rows: keys as they are, states evaluated.
+    fn emit_stored(&self, rows: Vec<RecordBatch>, output: &mut Vec<RecordBatch>) -> Result<()> {
+        let key_columns = self.spec.keys.fields().len();
+        let Some(first) = rows.first() else {
+            return Ok(());
+        };
+        // A chain may lie across batches, so those are evaluated together.
+        let rows = if self.layout.chained() {
+            vec![concat_batches(&first.schema(), &rows)?]
+        } else {
+            rows
+        };
+        for batch in rows.into_iter().filter(|batch| batch.num_rows() > 0) {
+            let (stored_keys, states) = batch.columns().split_at(key_columns);
+            let (mut columns, ids, groups) = if self.layout.chained() {
+                let mut index =
+                    new_group_values(Arc::clone(&self.spec.keys), &GroupOrdering::None)?;
+                let mut ids = Vec::new();
+                index.intern(stored_keys, &mut ids)?;
+                let groups = index.len();
+                (
+                    index.emit(datafusion::logical_expr::EmitTo::All)?,
+                    ids,
+                    groups,
+                )
+            } else {
+                let rows = batch.num_rows();
+                (stored_keys.to_vec(), (0..rows).collect(), rows)
+            };
+            let mut accumulators = self.layout.fresh()?;
+            self.layout
+                .merge_stored(&mut accumulators, states, &ids, groups)?;
+            columns.truncate(self.keys);
+            columns.extend(self.layout.results(&mut accumulators)?);
+            output.push(self.output_batch(columns, groups)?);
+        }
+        Ok(())
+    }
+
+    fn keys_of(&self, partial: &RecordBatch) -> Vec<ArrayRef> {
+        if self.keys == 0 {
+            vec![Arc::new(Int8Array::from_value(0, partial.num_rows()))]
+        } else {
+            partial.columns()[..self.keys].to_vec()
+        }
+    }
+
+    fn output_batch(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+        let options =
+            datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&self.output),
+            columns,
+            &options,
+        )?)
+    }
+
+    fn stores(&self) -> Vec<(String, StateSpec)> {
+        let mut stores = vec![(GROUPS.to_owned(), self.spec.clone())];
+        stores.extend(self.layout.distinct().map(|(number, _, argument)| {
+            (distinct_store(number), distinct_spec(&self.spec, argument))
+        }));
+        stores
+    }
+}
+
+/// One epoch of one partition: state in, work, state out.
+async fn run_partition(
+    definition: Arc<Definition>,
+    bound: Bound,
+    partition: usize,
+    input: SendableRecordBatchStream,
+    runtime: Arc<EpochRuntime>,
+) -> Result<Vec<RecordBatch>> {
+    let partition = u32::try_from(partition)
+        .map_err(|_| DataFusionError::Internal("too many partitions".to_owned()))?;
+    let mut states = Vec::new();
+    for (store, spec) in definition.stores() {
+        let address = StateAddress {
+            operator: definition.operator.clone(),
+            store: store.clone(),
+            partition,
+        };
+        let state = runtime
+            .state
+            .check_out(&address, bound.reads, &spec, runtime.state.partitions())
+            .await
+            .map_err(external)?;
+        states.push((store, state));
+    }
+    let tagged = input.schema();
+    let batches: Vec<RecordBatch> = input.try_collect().await?;
+    let mut partial = concat_batches(&tagged, &batches)?;
+    if definition.layout.order_sensitive() {
+        partial = in_order_of_origin(&partial, &definition.partial)?;
+    }
+    let mut states = states.into_iter();
+    let (Some((_, groups)), distinct) = (states.next(), states.map(|(_, state)| state).collect())
+    else {
+        return Err(DataFusionError::Internal(
+            "an aggregation has no store".to_owned(),
+        ));
+    };
+    let mut stores = Stores { groups, distinct };
+    let outcome = definition.run(&mut stores, &partial, bound.watermark)?;
+    let memory: usize = stores.groups.memory_bytes()
+        + stores
+            .distinct
+            .iter()
+            .map(KeyedState::memory_bytes)
+            .sum::<usize>();
+    runtime.outbox.post(Report::State {
+        operator: definition.operator.clone(),
+        total: stores.groups.len() as u64,
+        updated: outcome.updated as u64,
+        removed: outcome.removed as u64,
+        memory_bytes: memory as u64,
+    });
+    let names = definition.stores().into_iter().map(|(name, _)| name);
+    let states = std::iter::once(stores.groups).chain(stores.distinct);
+    runtime
+        .state
+        .check_in(
+            &definition.operator,
+            partition,
+            bound.writes,
+            names.zip(states).collect(),
+            runtime.state.partitions(),
+        )
+        .map_err(external)?;
+    Ok(outcome.output)
+}
+
+display_as!(StatefulAggregateExec, |this, f| {
+    write!(
+        f,
+        "StatefulAggregateExec: operator={}, mode={}, keys=[{}], expires={}",
+        this.definition.operator,
+        this.definition.mode,
+        this.definition
+            .spec
+            .keys
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect::<Vec<_>>()
+            .join(", "),
+        this.definition
+            .expiry
+            .map_or("never".to_owned(), |expiry| format!(
+                "{} + {}us",
+                this.definition.spec.keys.field(expiry.column).name(),
+                expiry.extra_micros
+            )),
+    )
+});
+
+impl ExecutionPlan for StatefulAggregateExec {
+    unary_node!("StatefulAggregateExec", |this, input| {
+        Ok(Arc::new(Self::over(
+            input,
+            Arc::clone(&this.definition),
+            this.bound,
+        )))
+    });
+    no_expressions!();
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let runtime = EpochRuntime::of(&context)?;
+        let input = self.input.execute(partition, context)?;
+        let work = run_partition(
+            Arc::clone(&self.definition),
+            self.bound,
+            partition,
+            input,
+            runtime,
+        );
+        let output = stream::once(work)
+            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
+            .try_flatten()
+            .boxed();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            output,
+        )))
+    }
+}

@@ -1,0 +1,119 @@
+//! When a row or a key falls behind the watermark.
+
+use datafusion::{
+    arrow::{
+        array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, PrimitiveArray},
+        datatypes::{
+            ArrowPrimitiveType, DataType, TimeUnit, TimestampMicrosecondType,
+            TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+        },
+    },
+    error::{DataFusionError, Result},
+};
+use headwater_core::Watermark;
+
+use crate::event_time::ceil_millis;
+
+/// A timestamp column and how far behind it a row expires: a window's start plus its length, or the event time
+/// itself. Expired means `column + extra <= watermark`; null never expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Expiry {
+    /// Number of the column.
+    pub column: usize,
+    /// Length of the window in microseconds; 0 for an event time.
+    pub extra_micros: i64,
+}
+
+impl Expiry {
+    /// Milliseconds at which each row expires.
+    pub fn millis(&self, columns: &[ArrayRef]) -> Result<Int64Array> {
+        let column = &columns[self.column];
+        match column.data_type() {
+            DataType::Timestamp(TimeUnit::Second, _) => self.of(
+                column.as_primitive::<TimestampSecondType>(),
+                TimeUnit::Second,
+            ),
+            DataType::Timestamp(TimeUnit::Millisecond, _) => self.of(
+                column.as_primitive::<TimestampMillisecondType>(),
+                TimeUnit::Millisecond,
+            ),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => self.of(
+                column.as_primitive::<TimestampMicrosecondType>(),
+                TimeUnit::Microsecond,
+            ),
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => self.of(
+                column.as_primitive::<TimestampNanosecondType>(),
+                TimeUnit::Nanosecond,
+            ),
+            other => Err(DataFusionError::Internal(format!(
+                "an event time has become {other}"
+            ))),
+        }
+    }
+
+    fn of<T: ArrowPrimitiveType<Native = i64>>(
+        &self,
+        column: &PrimitiveArray<T>,
+        unit: TimeUnit,
+    ) -> Result<Int64Array> {
+        // Timestamps of coarse units carry windows of whole units only, which planning has checked.
+        let extra_millis = self.extra_micros.div_euclid(1_000);
+        let extra_micros = self.extra_micros.rem_euclid(1_000);
+        Ok(column.unary(|value| {
+            let value = match unit {
+                TimeUnit::Microsecond => value.saturating_add(extra_micros),
+                TimeUnit::Nanosecond => value.saturating_add(extra_micros * 1_000),
+                TimeUnit::Second | TimeUnit::Millisecond => value,
+            };
+            ceil_millis(value, unit).saturating_add(extra_millis)
+        }))
+    }
+
+    /// Which rows the watermark has not passed; `None` when that is all of them.
+    pub fn alive(
+        &self,
+        columns: &[ArrayRef],
+        watermark: Watermark,
+    ) -> Result<Option<BooleanArray>> {
+        let expiry = self.millis(columns)?;
+        let limit = watermark.millis();
+        let expired =
+            (0..expiry.len()).any(|row| expiry.is_valid(row) && expiry.value(row) <= limit);
+        Ok(expired.then(|| {
+            BooleanArray::from_iter(
+                (0..expiry.len()).map(|row| Some(expiry.is_null(row) || expiry.value(row) > limit)),
+            )
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::TimestampMicrosecondArray;
+    use headwater_core::{Delay, EventTime};
+
+    use super::*;
+
+    #[test]
+    fn a_window_expires_exactly_at_its_end() {
+        let starts: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![
+            Some(0),
+            Some(1),
+            None,
+            Some(10_000_000),
+        ]));
+        let expiry = Expiry {
+            column: 0,
+            extra_micros: 10_000_000,
+        };
+        let at_ten = Watermark::START.advanced(EventTime(10_000), Delay(0));
+        let alive = expiry.alive(&[starts], at_ten).unwrap().unwrap();
+        assert_eq!(
+            alive,
+            BooleanArray::from(vec![false, true, true, true]),
+            "the window that ends at the watermark is gone, a microsecond later it is not"
+        );
+    }
+}

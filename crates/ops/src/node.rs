@@ -1,0 +1,108 @@
+//! What every one-input plan node of ours has in common.
+
+/// The members of `ExecutionPlan` that follow from having exactly one input in a field `input` and properties in a
+/// field `properties`. The closure rebuilds the node over another input.
+macro_rules! unary_node {
+    ($name:literal, |$this:ident, $input:ident| $rebuild:expr) => {
+        fn name(&self) -> &str {
+            $name
+        }
+
+        fn properties(&self) -> &Arc<datafusion::physical_plan::PlanProperties> {
+            &self.properties
+        }
+
+        fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+            vec![&self.input]
+        }
+
+        fn replace_children(
+            self: Arc<Self>,
+            mut children: Vec<Arc<dyn ExecutionPlan>>,
+            _options: datafusion::physical_plan::execution_plan::ReplaceChildrenOptions,
+        ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+            let $this = self;
+            match (children.pop(), children.is_empty()) {
+                (Some($input), true) => $rebuild,
+                _ => Err(datafusion::error::DataFusionError::Internal(format!(
+                    "{} takes exactly one input",
+                    $name
+                ))),
+            }
+        }
+
+        fn with_new_children(
+            self: Arc<Self>,
+            children: Vec<Arc<dyn ExecutionPlan>>,
+        ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+            self.replace_children(
+                children,
+                datafusion::physical_plan::execution_plan::ReplaceChildrenOptions::new(
+                    datafusion::physical_plan::execution_plan::ChildrenPropertiesMode::Recompute,
+                ),
+            )
+        }
+    };
+}
+
+/// No physical expressions inside the node.
+macro_rules! no_expressions {
+    () => {
+        fn apply_expressions(
+            &self,
+            _f: &mut dyn FnMut(
+                &Arc<dyn datafusion::physical_expr::PhysicalExpr>,
+            ) -> datafusion::error::Result<
+                datafusion::common::tree_node::TreeNodeRecursion,
+            >,
+        ) -> datafusion::error::Result<datafusion::common::tree_node::TreeNodeRecursion> {
+            Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        }
+    };
+}
+
+/// One line in an explained plan, the same in every format.
+macro_rules! display_as {
+    ($kind:ty, |$this:ident, $f:ident| $body:expr) => {
+        impl datafusion::physical_plan::DisplayAs for $kind {
+            fn fmt_as(
+                &self,
+                _t: datafusion::physical_plan::DisplayFormatType,
+                $f: &mut std::fmt::Formatter<'_>,
+            ) -> std::fmt::Result {
+                let $this = self;
+                $body
+            }
+        }
+    };
+}
+
+pub(crate) use {display_as, no_expressions, unary_node};
+
+use std::sync::Arc;
+
+use datafusion::{
+    arrow::datatypes::SchemaRef,
+    physical_expr::EquivalenceProperties,
+    physical_plan::{
+        Partitioning, PlanProperties,
+        execution_plan::{Boundedness, EmissionType, SchedulingType},
+    },
+};
+
+/// Properties of a node of ours: bounded, because an epoch is; streaming; no order promised.
+pub(crate) fn properties(
+    schema: SchemaRef,
+    partitions: usize,
+    emission: EmissionType,
+) -> Arc<PlanProperties> {
+    Arc::new(
+        PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(partitions),
+            emission,
+            Boundedness::Bounded,
+        )
+        .with_scheduling_type(SchedulingType::Cooperative),
+    )
+}

@@ -1,0 +1,202 @@
+//! Reads the splits of one source that an epoch takes.
+
+use std::sync::Arc;
+
+use datafusion::{
+    arrow::datatypes::SchemaRef,
+    error::{DataFusionError, Result},
+    execution::TaskContext,
+    physical_plan::{
+        ExecutionPlan, SendableRecordBatchStream, execution_plan::EmissionType,
+        stream::RecordBatchStreamAdapter,
+    },
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use headwater_core::Split;
+
+use crate::{
+    binding::{BindEpoch, EpochBinding},
+    node::{display_as, no_expressions, properties},
+    report::{Outbox, Report},
+    runtime::{EpochRuntime, external},
+};
+
+/// Leaf of a streaming plan. Its partitions take contiguous runs of the splits, so that (partition, row) is the order
+/// of arrival.
+#[derive(Debug, Clone)]
+pub struct SourceScanExec {
+    source_id: usize,
+    description: String,
+    projection: Option<Vec<usize>>,
+    /// By partition; all empty until bound.
+    splits: Vec<Vec<Split>>,
+    properties: Arc<datafusion::physical_plan::PlanProperties>,
+}
+
+impl SourceScanExec {
+    /// A scan of source number `source_id` whose columns are `schema` (projected already) in `partitions` partitions.
+    pub fn new(
+        source_id: usize,
+        description: String,
+        schema: SchemaRef,
+        projection: Option<Vec<usize>>,
+        partitions: usize,
+    ) -> Self {
+        let partitions = partitions.max(1);
+        Self {
+            source_id,
+            description,
+            projection,
+            splits: vec![Vec::new(); partitions],
+            properties: properties(schema, partitions, EmissionType::Incremental),
+        }
+    }
+}
+
+/// Deals splits out to partitions in contiguous runs of about equal size, keeping their order.
+fn deal(splits: &[Split], partitions: usize) -> Vec<Vec<Split>> {
+    let weight = |split: &Split| split.estimated_rows.unwrap_or(1).max(1);
+    let total: u64 = splits.iter().map(weight).sum();
+    let mut dealt = vec![Vec::new(); partitions];
+    let mut before = 0_u64;
+    for split in splits {
+        // The partition in which the middle of this split falls.
+        let middle = before + weight(split) / 2;
+        let partition =
+            (u128::from(middle) * partitions as u128 / u128::from(total.max(1))) as usize;
+        dealt[partition.min(partitions - 1)].push(split.clone());
+        before += weight(split);
+    }
+    dealt
+}
+
+impl BindEpoch for SourceScanExec {
+    fn bind_epoch(&self, binding: &EpochBinding) -> Result<Arc<dyn ExecutionPlan>> {
+        let splits = binding.splits.get(self.source_id).ok_or_else(|| {
+            DataFusionError::Internal(format!("no splits for source {}", self.source_id))
+        })?;
+        Ok(Arc::new(Self {
+            splits: deal(splits, self.splits.len()),
+            ..self.clone()
+        }))
+    }
+}
+
+display_as!(SourceScanExec, |this, f| {
+    write!(
+        f,
+        "SourceScanExec: {}, splits={:?}",
+        this.description,
+        this.splits.iter().map(Vec::len).collect::<Vec<_>>()
+    )
+});
+
+/// Counts rows and reports them when the stream ends or is dropped.
+struct RowCount {
+    source_id: usize,
+    rows: u64,
+    outbox: Outbox,
+}
+
+impl RowCount {
+    fn add(&mut self, rows: usize) {
+        self.rows += rows as u64;
+    }
+}
+
+impl Drop for RowCount {
+    fn drop(&mut self) {
+        if self.rows > 0 {
+            self.outbox.post(Report::SourceRows {
+                source_id: self.source_id,
+                rows: self.rows,
+            });
+        }
+    }
+}
+
+impl ExecutionPlan for SourceScanExec {
+    fn name(&self) -> &str {
+        "SourceScanExec"
+    }
+
+    fn properties(&self) -> &Arc<datafusion::physical_plan::PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: datafusion::physical_plan::execution_plan::ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    no_expressions!();
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let runtime = EpochRuntime::of(&context)?;
+        let source = runtime
+            .sources
+            .get(self.source_id)
+            .cloned()
+            .ok_or_else(|| DataFusionError::Internal(format!("no source {}", self.source_id)))?;
+        let mut count = RowCount {
+            source_id: self.source_id,
+            rows: 0,
+            outbox: runtime.outbox.clone(),
+        };
+        let projection = self.projection.clone();
+        let splits = self.splits[partition].clone();
+        let batches = stream::iter(splits)
+            .map(move |split| source.open(&split, projection.as_deref()))
+            .try_flatten()
+            .map(move |batch| {
+                let batch = batch.map_err(external)?;
+                count.add(batch.num_rows());
+                Ok(batch)
+            });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            batches,
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(rows: u64) -> Split {
+        Split {
+            descriptor: rows.into(),
+            estimated_rows: Some(rows),
+        }
+    }
+
+    #[test]
+    fn splits_are_dealt_in_order_and_about_evenly() {
+        let splits: Vec<Split> = [10, 10, 10, 10].map(split).into();
+        let dealt = deal(&splits, 2);
+        assert_eq!(dealt[0].len(), 2);
+        assert_eq!(dealt.concat(), splits);
+        let dealt = deal(&[split(100), split(1), split(1)], 2);
+        assert_eq!(dealt.concat().len(), 3);
+        assert!(deal(&[], 3).iter().all(Vec::is_empty));
+    }
+}

@@ -1,0 +1,330 @@
+//! Assigns rows to time windows: tumbling and sliding.
+//!
+//! A row of a sliding window belongs to several windows. Instead of copying rows, each batch is passed on once per
+//! window position with the same columns and another start: nothing is copied but the starts.
+
+use std::sync::Arc;
+
+use datafusion::{
+    arrow::{
+        array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, RecordBatch},
+        compute::{filter_record_batch, is_not_null},
+        datatypes::{
+            ArrowPrimitiveType, DataType, Field, Schema, SchemaRef, TimeUnit,
+            TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+            TimestampSecondType,
+        },
+    },
+    error::{DataFusionError, Result},
+    execution::TaskContext,
+    physical_plan::{
+        ExecutionPlan, PlanProperties, SendableRecordBatchStream, execution_plan::EmissionType,
+        stream::RecordBatchStreamAdapter,
+    },
+};
+use futures::{TryStreamExt, stream};
+
+use crate::node::{display_as, no_expressions, properties, unary_node};
+
+/// Shape of time windows, in microseconds. Windows are `[start, start + size)` with starts at
+/// `offset + n * slide`, aligned to 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Windows {
+    /// Length of a window.
+    pub size_micros: i64,
+    /// Distance between the starts of two windows; equal to the size for tumbling ones.
+    pub slide_micros: i64,
+    /// Shift of the starts.
+    pub offset_micros: i64,
+}
+
+impl Windows {
+    /// How many windows a time can belong to at most.
+    pub fn overlapping(&self) -> i64 {
+        (self.size_micros + self.slide_micros - 1) / self.slide_micros
+    }
+
+    /// Whether every time belongs to exactly one window.
+    pub fn is_tumbling(&self) -> bool {
+        self.size_micros == self.slide_micros
+    }
+
+    /// The same windows in units of a timestamp type; an error if they do not fall on whole units.
+    fn in_unit(&self, unit: TimeUnit) -> Result<Scaled> {
+        let scale = |micros: i64| match unit {
+            TimeUnit::Nanosecond => micros.checked_mul(1_000),
+            TimeUnit::Microsecond => Some(micros),
+            TimeUnit::Millisecond => (micros % 1_000 == 0).then_some(micros / 1_000),
+            TimeUnit::Second => (micros % 1_000_000 == 0).then_some(micros / 1_000_000),
+        };
+        let scaled = |micros| {
+            scale(micros).ok_or_else(|| {
+                DataFusionError::Plan(format!(
+                    "a window of {micros} microseconds does not fall on whole units of a timestamp in {unit:?}s: \
+                     cast the time column to a finer timestamp"
+                ))
+            })
+        };
+        Ok(Scaled {
+            size: scaled(self.size_micros)?,
+            slide: scaled(self.slide_micros)?,
+            offset: scaled(self.offset_micros)?,
+        })
+    }
+}
+
+/// Windows in the units of one timestamp column.
+#[derive(Debug, Clone, Copy)]
+struct Scaled {
+    size: i64,
+    slide: i64,
+    offset: i64,
+}
+
+impl Scaled {
+    /// Start of the last window that contains `time`, or that would if it were longer than its slide.
+    fn last_start(&self, time: i64) -> i64 {
+        let into = time.wrapping_sub(self.offset).rem_euclid(self.slide);
+        time.saturating_sub(into)
+    }
+}
+
+/// Appends the start of each window that a row belongs to, one output row per window. Rows without a time belong to
+/// none.
+#[derive(Debug, Clone)]
+pub struct AssignWindowsExec {
+    input: Arc<dyn ExecutionPlan>,
+    time: usize,
+    windows: Windows,
+    scaled: Scaled,
+    start_name: String,
+    properties: Arc<PlanProperties>,
+}
+
+/// The input's columns and the start of the window.
+pub fn windowed_schema(input: &Schema, time: usize, start_name: &str) -> SchemaRef {
+    let mut fields = input.fields().to_vec();
+    let start = Field::new(start_name, input.field(time).data_type().clone(), false);
+    fields.push(Arc::new(start));
+    Arc::new(Schema::new_with_metadata(fields, input.metadata().clone()))
+}
+
+impl AssignWindowsExec {
+    /// Windows over column number `time`, a timestamp; the start goes into a last column `start_name`.
+    pub fn try_new(
+        input: Arc<dyn ExecutionPlan>,
+        time: usize,
+        windows: Windows,
+        start_name: String,
+    ) -> Result<Self> {
+        let schema = input.schema();
+        let DataType::Timestamp(unit, _) = schema.field(time).data_type() else {
+            return Err(DataFusionError::Plan(format!(
+                "a window needs a timestamp, but '{}' is {}",
+                schema.field(time).name(),
+                schema.field(time).data_type()
+            )));
+        };
+        Ok(Self {
+            scaled: windows.in_unit(*unit)?,
+            properties: properties(
+                windowed_schema(&schema, time, &start_name),
+                input.properties().output_partitioning().partition_count(),
+                EmissionType::Incremental,
+            ),
+            input,
+            time,
+            windows,
+            start_name,
+        })
+    }
+}
+
+/// Starts of the windows at one position: 0 is the last window that holds the time, 1 the one before, …
+fn starts_at<T: ArrowPrimitiveType<Native = i64>>(
+    times: &PrimitiveArray<T>,
+    scaled: Scaled,
+    position: i64,
+) -> (ArrayRef, Option<BooleanArray>) {
+    let back = position * scaled.slide;
+    let starts: PrimitiveArray<T> = times
+        .unary::<_, T>(|time| scaled.last_start(time).saturating_sub(back))
+        .with_data_type(times.data_type().clone());
+    let ends_inside = back + scaled.slide <= scaled.size;
+    // Only the earliest position of windows that are no multiple of the slide can miss the time.
+    let inside = (!ends_inside).then(|| {
+        BooleanArray::from_iter(times.iter().zip(starts.iter()).map(|(time, start)| {
+            Some(matches!((time, start), (Some(time), Some(start)) if time < start.saturating_add(scaled.size)))
+        }))
+    });
+    (Arc::new(starts), inside)
+}
+
+fn assign(
+    batch: &RecordBatch,
+    time: usize,
+    scaled: Scaled,
+    position: i64,
+    schema: &SchemaRef,
+) -> Result<RecordBatch> {
+    let times = batch.column(time);
+    macro_rules! by_unit {
+        ($($unit:pat => $kind:ty),+ $(,)?) => {
+            match times.data_type() {
+                $(DataType::Timestamp($unit, _) => starts_at(times.as_primitive::<$kind>(), scaled, position),)+
+                other => return Err(DataFusionError::Internal(format!("a window's time has become {other}"))),
+            }
+        };
+    }
+    let (starts, inside) = by_unit!(
+        TimeUnit::Second => TimestampSecondType,
+        TimeUnit::Millisecond => TimestampMillisecondType,
+        TimeUnit::Microsecond => TimestampMicrosecondType,
+        TimeUnit::Nanosecond => TimestampNanosecondType,
+    );
+    let mut columns = batch.columns().to_vec();
+    columns.push(starts);
+    let assigned = RecordBatch::try_new(Arc::clone(schema), columns)?;
+    match inside {
+        Some(inside) => Ok(filter_record_batch(&assigned, &inside)?),
+        None => Ok(assigned),
+    }
+}
+
+display_as!(AssignWindowsExec, |this, f| {
+    write!(
+        f,
+        "AssignWindowsExec: time={}, size={}us, slide={}us, offset={}us",
+        this.input.schema().field(this.time).name(),
+        this.windows.size_micros,
+        this.windows.slide_micros,
+        this.windows.offset_micros
+    )
+});
+
+impl ExecutionPlan for AssignWindowsExec {
+    unary_node!("AssignWindowsExec", |this, input| {
+        Ok(Arc::new(Self::try_new(
+            input,
+            this.time,
+            this.windows,
+            this.start_name.clone(),
+        )?))
+    });
+    no_expressions!();
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let (time, scaled, schema) = (self.time, self.scaled, self.schema());
+        let positions = self.windows.overlapping();
+        let batches = self
+            .input
+            .execute(partition, context)?
+            .map_ok(move |batch| {
+                let schema = Arc::clone(&schema);
+                let timed = if batch.column(time).null_count() > 0 {
+                    is_not_null(batch.column(time))
+                        .and_then(|present| filter_record_batch(&batch, &present))
+                        .map_err(DataFusionError::from)
+                } else {
+                    Ok(batch)
+                };
+                stream::iter((0..positions).map(move |position| match &timed {
+                    Ok(batch) => assign(batch, time, scaled, position, &schema),
+                    Err(error) => Err(DataFusionError::Execution(error.to_string())),
+                }))
+            })
+            .try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            batches,
+        )))
+    }
+}
+
+/// All window starts of one time, the earliest first; for tests and for the batch form of `window`.
+pub fn window_starts(time_micros: i64, windows: &Windows) -> Vec<i64> {
+    let scaled = Scaled {
+        size: windows.size_micros,
+        slide: windows.slide_micros,
+        offset: windows.offset_micros,
+    };
+    let last = scaled.last_start(time_micros);
+    (0..windows.overlapping())
+        .rev()
+        .map(|position| last - position * scaled.slide)
+        .filter(|start| time_micros < start + scaled.size)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::TimestampMicrosecondArray;
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn windows(size: i64, slide: i64, offset: i64) -> Windows {
+        Windows {
+            size_micros: size * SECOND,
+            slide_micros: slide * SECOND,
+            offset_micros: offset * SECOND,
+        }
+    }
+
+    #[test]
+    fn times_before_1970_fall_into_the_window_below() {
+        assert_eq!(window_starts(-1, &windows(10, 10, 0)), [-10 * SECOND]);
+        assert_eq!(window_starts(0, &windows(10, 10, 3)), [-7 * SECOND]);
+    }
+
+    #[test]
+    fn a_slide_that_does_not_divide_the_size_gives_unequal_numbers_of_windows() {
+        let shape = windows(10, 3, 0);
+        assert_eq!(
+            window_starts(9 * SECOND, &shape),
+            [0, 3, 6, 9].map(|s| s * SECOND)
+        );
+        assert_eq!(
+            window_starts(11 * SECOND, &shape),
+            [3, 6, 9].map(|s| s * SECOND)
+        );
+    }
+
+    #[test]
+    fn every_position_together_gives_every_window_of_every_row() {
+        let shape = windows(10, 3, 1);
+        let micros: Vec<i64> = (-50..50).map(|n| n * 777_777).collect();
+        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(micros.clone()));
+        let schema = Schema::new(vec![Field::new("t", times.data_type().clone(), true)]);
+        let batch = RecordBatch::try_new(Arc::new(schema.clone()), vec![times]).unwrap();
+        let out = windowed_schema(&schema, 0, "w");
+        let mut found: Vec<(i64, i64)> = Vec::new();
+        let scaled = shape.in_unit(TimeUnit::Microsecond).unwrap();
+        for position in 0..shape.overlapping() {
+            let assigned = assign(&batch, 0, scaled, position, &out).unwrap();
+            let column = |n: usize| {
+                assigned
+                    .column(n)
+                    .as_primitive::<TimestampMicrosecondType>()
+            };
+            found
+                .extend((0..assigned.num_rows()).map(|r| (column(0).value(r), column(1).value(r))));
+        }
+        found.sort_unstable();
+        let mut expected: Vec<(i64, i64)> = micros
+            .iter()
+            .flat_map(|t| window_starts(*t, &shape).into_iter().map(|s| (*t, s)))
+            .collect();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
+}

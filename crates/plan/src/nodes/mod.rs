@@ -1,0 +1,41 @@
+//! Logical nodes of ours, one per file. They are barriers to DataFusion's optimiser except where they say otherwise.
+
+pub(crate) mod epoch_time;
+pub(crate) mod limit;
+pub(crate) mod stateful_aggregate;
+pub(crate) mod watermark;
+pub(crate) mod windows;
+
+use datafusion::{
+    common::{DFSchema, DFSchemaRef, Result},
+    logical_expr::LogicalPlan,
+};
+
+/// Orders nodes only when they are equal: a plan has no natural order, the trait asks for one.
+macro_rules! order_of_equals {
+    ($node:ty) => {
+        impl PartialOrd for $node {
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                (self == other).then_some(std::cmp::Ordering::Equal)
+            }
+        }
+    };
+}
+pub(crate) use order_of_equals;
+
+/// The input's schema with one more, unqualified column.
+pub(crate) fn appended(
+    input: &LogicalPlan,
+    field: datafusion::arrow::datatypes::Field,
+) -> Result<DFSchemaRef> {
+    let mut fields: Vec<_> = input
+        .schema()
+        .iter()
+        .map(|(qualifier, field)| (qualifier.cloned(), std::sync::Arc::clone(field)))
+        .collect();
+    fields.push((None, std::sync::Arc::new(field)));
+    Ok(std::sync::Arc::new(DFSchema::new_with_metadata(
+        fields,
+        input.schema().metadata().clone(),
+    )?))
+}

@@ -1,0 +1,194 @@
+//! Which columns of a plan carry event time, and in what form.
+//!
+//! Renaming a column keeps its mark, computing on it loses it: a query that groups by `date_trunc('minute', ts)` has
+//! no event time any more. A union takes the marks of its first input.
+
+use datafusion::{
+    common::{Result, tree_node::TreeNode},
+    logical_expr::{Expr, JoinType, LogicalPlan},
+};
+use headwater_core::Delay;
+
+use crate::{
+    nodes::{
+        epoch_time::EpochTimeNode, limit::StreamLimitNode,
+        stateful_aggregate::StatefulAggregateNode, watermark::WatermarkNode,
+        windows::AssignWindowsNode,
+    },
+    window_expr::rebuilt_window,
+};
+
+/// How a column carries event time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimeForm {
+    /// The event time itself.
+    Time,
+    /// Start of a window of this length in microseconds.
+    WindowStart(i64),
+    /// A window `{start, end}` of this length in microseconds.
+    Window(i64),
+}
+
+/// The mark of an event-time column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeMark {
+    pub(crate) form: TimeForm,
+    /// Delay of the watermark it comes from.
+    pub(crate) delay: Delay,
+}
+
+impl TimeMark {
+    /// How far behind the column's value a row expires, if the column alone decides that.
+    pub(crate) fn extra_micros(&self) -> Option<i64> {
+        match self.form {
+            TimeForm::Time => Some(0),
+            TimeForm::WindowStart(size) => Some(size),
+            TimeForm::Window(_) => None,
+        }
+    }
+}
+
+/// The mark of each output column of `plan`.
+pub(crate) fn time_marks(plan: &LogicalPlan) -> Result<Vec<Option<TimeMark>>> {
+    let marks = match plan {
+        LogicalPlan::Projection(projection) => {
+            let input = time_marks(&projection.input)?;
+            projection
+                .expr
+                .iter()
+                .map(|expr| expression_mark(expr, &projection.input, &input))
+                .collect::<Result<_>>()?
+        }
+        LogicalPlan::Aggregate(aggregate) => {
+            let input = time_marks(&aggregate.input)?;
+            let mut marks = Vec::new();
+            for group in aggregate.group_expr.iter().flat_map(grouping_columns) {
+                marks.push(expression_mark(group, &aggregate.input, &input)?);
+            }
+            marks
+        }
+        LogicalPlan::Extension(extension) => {
+            let node = extension.node.as_any();
+            if let Some(watermark) = node.downcast_ref::<WatermarkNode>() {
+                let mut marks = time_marks(&watermark.input)?;
+                let index = watermark
+                    .input
+                    .schema()
+                    .index_of_column(&watermark.column)?;
+                marks.resize(watermark.input.schema().fields().len(), None);
+                marks[index] = Some(TimeMark {
+                    form: TimeForm::Time,
+                    delay: watermark.delay,
+                });
+                marks
+            } else if let Some(windows) = node.downcast_ref::<AssignWindowsNode>() {
+                let mut marks = time_marks(&windows.input)?;
+                let time = windows.input.schema().index_of_column(&windows.time)?;
+                let start = marks.get(time).copied().flatten().map(|mark| TimeMark {
+                    form: TimeForm::WindowStart(windows.windows.size_micros),
+                    ..mark
+                });
+                marks.push(start);
+                marks
+            } else if let Some(aggregate) = node.downcast_ref::<StatefulAggregateNode>() {
+                time_marks(&aggregate.input)?
+            } else if let Some(limit) = node.downcast_ref::<StreamLimitNode>() {
+                time_marks(&limit.input)?
+            } else if let Some(time) = node.downcast_ref::<EpochTimeNode>() {
+                time_marks(&time.input)?
+            } else {
+                Vec::new()
+            }
+        }
+        LogicalPlan::Filter(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Repartition(_) => time_marks(plan.inputs()[0])?,
+        LogicalPlan::Union(union) => time_marks(&union.inputs[0])?,
+        LogicalPlan::Join(join) => {
+            let left = time_marks(&join.left)?;
+            match join.join_type {
+                JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left,
+                JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
+                    time_marks(&join.right)?
+                }
+                _ => {
+                    let mut marks = left;
+                    marks.extend(time_marks(&join.right)?);
+                    marks
+                }
+            }
+        }
+        LogicalPlan::Unnest(unnest) => {
+            let input = time_marks(&unnest.input)?;
+            unnest
+                .dependency_indices
+                .iter()
+                .enumerate()
+                .map(|(output, index)| {
+                    let same = unnest.schema.field(output).data_type()
+                        == unnest.input.schema().field(*index).data_type();
+                    input.get(*index).copied().flatten().filter(|_| same)
+                })
+                .collect()
+        }
+        _ => Vec::new(),
+    };
+    let mut marks = marks;
+    marks.resize(plan.schema().fields().len(), None);
+    Ok(marks)
+}
+
+/// The single expressions of a grouping, grouping sets taken apart.
+pub(crate) fn grouping_columns(group: &Expr) -> Vec<&Expr> {
+    match group {
+        Expr::GroupingSet(sets) => sets.distinct_expr(),
+        other => vec![other],
+    }
+}
+
+fn expression_mark(
+    expr: &Expr,
+    input: &LogicalPlan,
+    marks: &[Option<TimeMark>],
+) -> Result<Option<TimeMark>> {
+    let of_column = |column| -> Result<Option<TimeMark>> {
+        let index = input.schema().index_of_column(column)?;
+        Ok(marks.get(index).copied().flatten())
+    };
+    match expr {
+        Expr::Alias(alias) => expression_mark(&alias.expr, input, marks),
+        Expr::Column(column) => of_column(column),
+        Expr::ScalarFunction(function) => {
+            if let Some((start, size)) = rebuilt_window(expr) {
+                return Ok(of_column(start)?.map(|mark| TimeMark {
+                    form: TimeForm::Window(size),
+                    ..mark
+                }));
+            }
+            let argument = match (function.func.name(), function.args.as_slice()) {
+                ("window_time", [Expr::Column(column)]) => of_column(column)?,
+                ("window_time", [nested]) => expression_mark(nested, input, marks)?,
+                _ => None,
+            };
+            Ok(argument
+                .filter(|mark| matches!(mark.form, TimeForm::Window(_)))
+                .map(|mark| TimeMark {
+                    form: TimeForm::Time,
+                    ..mark
+                }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Whether there is a watermark anywhere in `plan`.
+pub(crate) fn has_watermark(plan: &LogicalPlan) -> bool {
+    plan.exists(|node| {
+        Ok(matches!(node, LogicalPlan::Extension(extension)
+            if extension.node.as_any().is::<WatermarkNode>()))
+    })
+    .unwrap_or(false)
+}
