@@ -1,1 +1,20 @@
-//! Built-in sources and sinks.
+//! Built-in sources and sinks: what reads and writes the outside world for a query, one module each.
+//!
+//! Each implements the contracts of [`headwater_core::source`] and [`headwater_core::sink`]; whatever a connector
+//! needs to be asked twice (a range of rows, a publication) is its own affair. Which of them survive a crash of the
+//! process, and which only help at the desk, their modules say.
+
+mod counting;
+mod pending;
+mod user_code;
+
+pub mod console;
+pub mod foreach;
+pub mod generator;
+pub mod memory;
+pub mod noop;
+pub mod rate;
+pub mod socket;
+
+#[cfg(test)]
+mod test_support;
