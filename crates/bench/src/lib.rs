@@ -2,7 +2,8 @@
 //!
 //! [`data`] writes the event files, [`queries`] says what is asked of them, once for a stream and once for a finished
 //! table, [`batch`] lets DataFusion answer over all files as one batch, which is the limit that a streaming engine on
-//! top of it can reach, and [`nexmark`] sums up what a streaming run reported. Every run is reported as one [`report::Measurement`], a line of JSON.
+//! top of it can reach, and [`nexmark`] sums up what a streaming run reported. Every run is one
+//! [`report::Measurement`], a line of JSON.
 
 pub mod batch;
 pub mod data;
