@@ -1,0 +1,80 @@
+//! Where everything lies in a checkpoint.
+//!
+//! ```text
+//! metadata                     identity of the query, and what a restart must match
+//! runs/00000000000000000000    one for each start
+//! plans/00000000000000000000   one for each epoch, before it runs
+//! commits/00000000000000000000 one for each epoch, after it ran
+//! floor/00000000000000000000   the oldest epoch that garbage collection has left
+//! sources/0/…  sink/…          whatever a source or sink keeps for itself
+//! state/…                      keyed state
+//! _headwater/staging/…         not visible yet
+//! ```
+//!
+//! Numbers have 20 digits, so that names sort as numbers do.
+
+use headwater_core::Epoch;
+
+/// The record that identifies the query.
+pub const METADATA: &str = "metadata";
+/// The folder of [`Started`](crate::Started) records.
+pub const RUNS: &str = "runs";
+/// The folder of [`Planned`](crate::Planned) records.
+pub const PLANS: &str = "plans";
+/// The folder of [`Committed`](crate::Committed) records.
+pub const COMMITS: &str = "commits";
+/// The folder of [`Floor`](crate::Floor) records.
+pub const FLOOR: &str = "floor";
+/// The folder of the sink's own objects.
+pub const SINK: &str = "sink";
+/// The folder of keyed state.
+pub const STATE: &str = "state";
+
+/// The plan record of an epoch.
+pub fn plan(epoch: Epoch) -> String {
+    numbered(PLANS, epoch.0)
+}
+
+/// The commit record of an epoch.
+pub fn commit(epoch: Epoch) -> String {
+    numbered(COMMITS, epoch.0)
+}
+
+/// The folder of a source's own objects.
+pub fn source(id: usize) -> String {
+    format!("sources/{id}")
+}
+
+/// The file with this number in a folder.
+pub fn numbered(folder: &str, number: u64) -> String {
+    format!("{folder}/{number:020}")
+}
+
+/// The number of a file in a folder; `None` if it is something else.
+pub fn number_of(folder: &str, path: &str) -> Option<u64> {
+    let digits = path.strip_prefix(folder)?.strip_prefix('/')?;
+    let is_number = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_sort_as_numbers_and_come_back() {
+        assert_eq!(plan(Epoch(7)), "plans/00000000000000000007");
+        assert!(commit(Epoch(9)) < commit(Epoch(10)));
+        for number in [0, 7, u64::MAX] {
+            assert_eq!(number_of(PLANS, &numbered(PLANS, number)), Some(number));
+        }
+        for other in [
+            "plans/7",
+            "plans/0000000000000000000x",
+            "plan/00000000000000000007",
+            "plans/99999999999999999999",
+        ] {
+            assert_eq!(number_of(PLANS, other), None, "{other}");
+        }
+    }
+}
