@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::{
-    array::{AsArray, RecordBatch},
+    array::{AsArray, RecordBatch, RecordBatchOptions, new_null_array},
     compute::cast,
-    datatypes::{DataType, SchemaRef},
+    datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
     json::LineDelimitedWriter,
 };
 use headwater_core::{
@@ -50,7 +50,7 @@ impl SinkProvider for SocketSinkProvider {
     }
 
     fn check(&self, _mode: OutputMode, schema: &SchemaRef) -> Result<()> {
-        encode(schema, &[RecordBatch::new_empty(Arc::clone(schema))])
+        encode(schema, &[row_of_nulls(schema)?])
             .map(drop)
             .map_err(|error| {
                 Error::invalid(format!(
@@ -135,6 +135,20 @@ impl Sink for SocketSink {
     }
 }
 
+/// One row without a value, to find out whether the columns can be encoded at all.
+fn row_of_nulls(schema: &SchemaRef) -> Result<RecordBatch> {
+    let nullable = |field: &FieldRef| field.as_ref().clone().with_nullable(true);
+    let fields: Vec<Field> = schema.fields().iter().map(nullable).collect();
+    let columns = fields.iter().map(|f| new_null_array(f.data_type(), 1));
+    let columns = columns.collect();
+    let row = RecordBatchOptions::new().with_row_count(Some(1));
+    Ok(RecordBatch::try_new_with_options(
+        Arc::new(Schema::new(fields)),
+        columns,
+        &row,
+    )?)
+}
+
 /// The rows as lines.
 fn encode(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<Vec<u8>> {
     let is_text = |kind: &DataType| {
@@ -167,10 +181,7 @@ fn encode(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::{
-        array::StringArray,
-        datatypes::{Field, Schema},
-    };
+    use datafusion::arrow::array::StringArray;
     use tokio::{
         io::AsyncReadExt,
         net::{TcpListener, TcpStream},
@@ -197,6 +208,21 @@ mod tests {
         let mut text = String::new();
         other_end.read_to_string(&mut text).await.expect("text");
         assert_eq!(text, "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n");
+    }
+
+    #[test]
+    fn columns_that_json_cannot_hold_are_refused_before_the_start() {
+        let options = [("host", "h"), ("port", "1")].into_iter().collect();
+        let provider = SocketSinkProvider::try_new(&options).expect("valid options");
+        let keys = Field::new("key", DataType::Int64, false);
+        let values = Field::new("value", DataType::Int64, true);
+        let map = Field::new_map("m", "entries", keys, values, false, true);
+        let schema = Arc::new(Schema::new(vec![map]));
+        let error = provider.check(OutputMode::Append, &schema);
+        let error = error.expect_err("its keys are no text");
+        assert!(error.message().contains("cast them"), "{error}");
+        let check = provider.check(OutputMode::Append, &crate::test_support::numbers_schema());
+        assert!(check.is_ok());
     }
 
     #[test]
