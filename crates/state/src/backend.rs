@@ -327,22 +327,21 @@ impl StateBackend {
         kind: &str,
         bytes: Bytes,
     ) -> Result<String> {
-        let attempt = self.attempts.fetch_add(1, Relaxed);
-        let path = file::path(operator, epoch, run, attempt, kind);
-        let created = self.storage.create(&path, bytes.clone()).await?;
-        // A storage that repeats a request of which it saw no answer meets its own object.
-        let is_ours = created == CreateOutcome::Created
-            || self
-                .storage
-                .read(&path)
-                .await?
-                .is_some_and(|found| found == bytes);
-        if !is_ours {
-            return Err(Error::internal(format!(
-                "state file {path} exists already, though no other attempt has its name"
-            )));
+        loop {
+            let attempt = self.attempts.fetch_add(1, Relaxed);
+            let path = file::path(operator, epoch, run, attempt, kind);
+            let created = self.storage.create(&path, bytes.clone()).await?;
+            // A storage that repeats a request of which it saw no answer meets its own object.
+            let is_ours = created == CreateOutcome::Created
+                || self
+                    .storage
+                    .read(&path)
+                    .await?
+                    .is_some_and(|found| found == bytes);
+            if is_ours {
+                return Ok(path);
+            }
         }
-        Ok(path)
     }
 }
 

@@ -95,14 +95,14 @@ fn check_parts(partitions: u32, parts: &[Part]) -> Result<()> {
     Ok(())
 }
 
-/// Path of a file: unique, because attempts are counted within a run, so that a replay or a retry never meets what
-/// an earlier attempt left behind.
+/// Path of a file. Runs have names of their own and count their attempts, so that a replay or a retry never meets
+/// what an earlier attempt left behind.
 pub(crate) fn path(operator: &str, epoch: Epoch, run: RunId, attempt: u64, kind: &str) -> String {
     format!(
         "state/{}/{:020}-{}-{attempt}.{kind}",
         folder_name(operator),
         epoch.0,
-        run.short()
+        run.0.simple()
     )
 }
 

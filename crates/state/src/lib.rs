@@ -12,6 +12,8 @@
 mod backend;
 mod block;
 mod columns;
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
 mod delta;
 mod expire;
 mod file;

@@ -1,0 +1,102 @@
+//! The suite, run on the plain row index and storage in memory.
+
+use headwater_log::store::MemoryStorage;
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use super::*;
+use crate::RowIndexFactory;
+
+fn check(script: &Script) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let storage = Arc::new(MemoryStorage::new());
+    let done = runtime.block_on(run(script, Arc::new(RowIndexFactory), storage));
+    done.unwrap();
+}
+
+fn keys() -> impl Strategy<Value = Vec<u16>> {
+    prop_oneof![
+        vec(0..8u16, 0..40),
+        vec(0..300u16, 0..300),
+        vec(any::<u16>(), 0..50)
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => keys().prop_map(Step::Put),
+        1 => keys().prop_map(Step::PutNew),
+        1 => keys().prop_map(Step::Touch),
+        2 => keys().prop_map(Step::Remove),
+        2 => (0..500u16).prop_map(Step::Expire),
+        4 => Just(Step::Commit),
+        1 => Just(Step::Snapshot),
+        1 => (2..8u8).prop_map(Step::Merge),
+        1 => (1..6u32).prop_map(Step::Restart),
+    ]
+}
+
+fn script() -> impl Strategy<Value = Script> {
+    let shape = (
+        select(&KeyKind::ALL[..]),
+        any::<(bool, bool)>(),
+        select(&[1, 10, 1_000][..]),
+        select(&[1, 7, 100_000][..]),
+        1..5u32,
+    );
+    (shape, vec(step(), 1..40)).prop_map(|(shape, steps)| {
+        let (keys, (expires, chained), bucket_millis, spread_millis, partitions) = shape;
+        Script {
+            keys,
+            expires,
+            chained,
+            bucket_millis,
+            spread_millis,
+            partitions,
+            steps,
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn state_does_what_a_map_does_and_every_version_can_be_restored(script in script()) {
+        check(&script);
+    }
+}
+
+#[test]
+fn random_scripts_pass() {
+    for seed in 0..64 {
+        check(&random_script(seed));
+    }
+}
+
+/// Many puts of the same keys and of neighbours, so that blocks are merged, become sparse and are rewritten.
+#[test]
+fn upkeep_of_blocks_and_indexes_loses_nothing() {
+    for chained in [false, true] {
+        let mut steps = vec![];
+        for round in 0..60u16 {
+            steps.push(Step::Put(
+                (0..200).map(|i| (i * 7 + round * 13) % 900).collect(),
+            ));
+            steps.push(Step::Remove((0..30).map(|i| i * 3 + round).collect()));
+            steps.push(Step::Expire(round * 5));
+            steps.push(Step::Commit);
+        }
+        steps.push(Step::Restart(3));
+        check(&Script {
+            keys: KeyKind::Pair,
+            expires: true,
+            chained,
+            bucket_millis: 1_000,
+            spread_millis: 7,
+            partitions: 2,
+            steps,
+        });
+    }
+}
