@@ -14,6 +14,7 @@ pub mod generator;
 pub mod memory;
 pub mod noop;
 pub mod rate;
+pub mod registry;
 pub mod socket;
 
 #[cfg(test)]
