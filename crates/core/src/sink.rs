@@ -81,6 +81,12 @@ pub trait Sink: fmt::Debug + Send + Sync + 'static {
 
     /// Forgets whatever was prepared for an epoch that was not committed by `write.run`: that run failed or died.
     async fn discard(&self, write: &EpochWrite) -> Result<()>;
+
+    /// The query stops in good order: whatever the sink does behind the epochs is finished here. Not called at a
+    /// crash, so nothing that is promised may depend on it.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What a sink is given when a query starts.
