@@ -353,3 +353,6 @@ impl Address<'_> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests;

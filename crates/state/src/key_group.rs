@@ -44,3 +44,6 @@ pub(crate) fn overlap(left: (u32, u32), right: (u32, u32)) -> bool {
         partition_of(group, left.1) == left.0 && partition_of(group, right.1) == right.0
     })
 }
+
+#[cfg(test)]
+mod tests;

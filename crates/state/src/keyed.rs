@@ -364,3 +364,6 @@ impl KeyedState {
 pub(crate) fn take_i64(values: &Int64Array, rows: &UInt32Array) -> Result<Int64Array> {
     Ok(take(values, rows, None)?.as_primitive().clone())
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,13 +80,16 @@ fn random_scripts_pass() {
 fn upkeep_of_blocks_and_indexes_loses_nothing() {
     for chained in [false, true] {
         let mut steps = vec![];
-        for round in 0..60u16 {
+        for round in 0..30u16 {
             steps.push(Step::Put(
                 (0..200).map(|i| (i * 7 + round * 13) % 900).collect(),
             ));
             steps.push(Step::Remove((0..30).map(|i| i * 3 + round).collect()));
             steps.push(Step::Expire(round * 5));
             steps.push(Step::Commit);
+            if round % 10 == 9 {
+                steps.push(Step::Merge(8));
+            }
         }
         steps.push(Step::Restart(3));
         check(&Script {
