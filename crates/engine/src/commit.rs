@@ -1,0 +1,145 @@
+//! The order of durable steps of one epoch, on one screen.
+//!
+//! 1. *plan n* is durable before any user code runs.
+//! 2. The sink's parts and the state's delta become durable side by side; the parts stay invisible.
+//! 3. *commit n* is created if absent: with it the epoch has happened, and no run can undo it.
+//! 4. The parts are published, idempotently, before *plan n+1*.
+//!
+//! Whoever fails before step 3 may discard what it prepared; from step 3 on nobody may, because the record may stand
+//! although the call that made it failed. Only a record of another run proves that ours will never stand. For the same
+//! reason what other runs prepared is discarded only after step 3: a run that was merely slow could still win.
+
+use std::sync::Arc;
+
+use headwater_core::{Epoch, EpochWrite, ErrorKind, Result, RunId};
+use headwater_log::{Committed, Planned};
+use headwater_ops::{binding::EpochBinding, report::Outbox, runtime::EpochRuntime};
+use headwater_state::StateManifest;
+
+use crate::{discover, driver::Driver, progress::Phases, run, tally::Tally};
+
+/// An epoch of which everything but the commit record is durable.
+struct Prepared {
+    tally: Tally,
+    committed: Committed,
+    manifest: StateManifest,
+}
+
+impl Driver {
+    /// Runs one epoch to its end: committed, published, acknowledged.
+    pub(crate) async fn run_epoch(
+        &mut self,
+        planned: &Planned,
+        is_replay: bool,
+        phases: &mut Phases,
+    ) -> Result<Tally> {
+        let write = self.write_of(planned.epoch, self.run);
+        if !is_replay {
+            phases.time("walCommit", self.log.put_plan(planned)).await?;
+        }
+        let prepared = match self.prepare(planned, write, phases).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.discard(&write).await;
+                return Err(error);
+            }
+        };
+        let committed = prepared.committed;
+        let put = phases.time("commitOffsets", self.log.put_commit(&committed));
+        if let Err(error) = put.await {
+            if error.kind() == ErrorKind::Fenced {
+                self.discard(&write).await;
+            }
+            return Err(error);
+        }
+        self.backend.adopt(prepared.manifest);
+        let publish = self.sink.publish(&write, &committed.parts);
+        phases.time("publish", publish).await?;
+        self.discard_losers(planned.epoch, self.run).await;
+        discover::acknowledge(&self.sources, &planned.sources).await?;
+        self.advance(planned, &committed);
+        self.keep_house(planned.epoch);
+        Ok(prepared.tally)
+    }
+
+    /// Step 2: everything that the commit record will name is durable when this returns.
+    async fn prepare(
+        &mut self,
+        planned: &Planned,
+        write: EpochWrite,
+        phases: &mut Phases,
+    ) -> Result<Prepared> {
+        let splits = discover::split(&self.sources, &planned.sources, self.partitions);
+        let binding = EpochBinding {
+            write,
+            time_millis: planned.time_millis,
+            watermark: planned.watermark.global,
+            late_watermark: planned.watermark.previous,
+            splits: phases.time("getBatch", splits).await?,
+            partitions: self.partitions,
+        };
+        let plan = phases
+            .time("queryPlanning", async { self.plan.bind(&binding) })
+            .await?;
+        // A mailbox of its own for each epoch: whatever a cancelled task posts late reaches nobody.
+        let context = self.plan.task_context(Arc::new(EpochRuntime {
+            sources: self.sources.iter().map(|s| Arc::clone(&s.source)).collect(),
+            state: Arc::clone(&self.state),
+            sink: Arc::clone(&self.sink),
+            outbox: Outbox::default(),
+        }));
+        let batch = async {
+            let mut tally = run::execute(plan, context).await?;
+            let parts = std::mem::take(&mut tally.parts);
+            tally.parts = self.sink.before_commit(&write, parts).await?;
+            // Each delta has been on its way since the last partition of its operator was done.
+            let mut files = self.state.flush().await?;
+            files.extend(self.housekeeping.take_files());
+            let manifest = self.backend.next_manifest(files)?;
+            let committed = self.committed(planned, &tally, &manifest)?;
+            Ok(Prepared {
+                tally,
+                committed,
+                manifest,
+            })
+        };
+        phases.time("addBatch", batch).await
+    }
+
+    /// An attempt of a run at an epoch.
+    pub(crate) fn write_of(&self, epoch: Epoch, run: RunId) -> EpochWrite {
+        EpochWrite {
+            query: self.id,
+            run,
+            epoch,
+            mode: self.mode,
+        }
+    }
+
+    /// Forgets what was prepared by a run that will never commit the epoch. A failure costs hidden bytes only.
+    async fn discard(&self, write: &EpochWrite) {
+        if let Err(error) = self.sink.discard(write).await {
+            tracing::warn!(
+                epoch = write.epoch.0,
+                run = %write.run,
+                %error,
+                "could not discard what was prepared"
+            );
+        }
+    }
+
+    /// Forgets what earlier runs prepared for an epoch that `winner` has committed.
+    pub(crate) async fn discard_losers(&mut self, epoch: Epoch, winner: RunId) {
+        if self.losers.is_empty() {
+            return;
+        }
+        for run in std::mem::take(&mut self.losers) {
+            if run != winner {
+                self.discard(&self.write_of(epoch, run)).await;
+            }
+        }
+        if let Err(error) = self.log.forget_earlier_runs().await {
+            tracing::warn!(%error, "could not forget earlier runs; the next start tries again");
+        }
+    }
+}

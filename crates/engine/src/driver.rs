@@ -1,0 +1,468 @@
+//! One query, one trigger at a time.
+//!
+//! A driver does nothing by itself: whoever owns it calls [`Driver::step`], a supervised task or a test with a clock
+//! of its own. Each step is one trigger and runs at most one epoch: gather facts, decide purely, carry it out in the
+//! order that [`crate::commit`] keeps. A driver whose step failed or was cut off refuses further steps: what is true
+//! then stands in the checkpoint, and the next start reads it there.
+
+use std::{fmt, sync::Arc};
+
+use datafusion::{execution::SessionState, logical_expr::LogicalPlan};
+use headwater_core::{
+    Admission, Clock, Epoch, Error, OffsetRange, OutputMode, QueryId, Result, RunId, Sink, SinkProvider,
+    Storage, StreamingQueryProgress, Trigger, Watermark,
+};
+use headwater_log::{Committed, EpochLog, Planned, SourceStep, WatermarkPolicy, WatermarkRecord};
+use headwater_ops::state_provider::StateProvider;
+use headwater_plan::StreamingPlan;
+use headwater_state::{StateBackend, StateManifest, Upkeep};
+use serde_json::json;
+use tokio::sync::watch;
+use tracing::Instrument;
+
+use crate::{
+    discover::{self, RunningSource},
+    handle::StreamingQueryStatus,
+    housekeeping::{Chores, Housekeeping, Rewrite, is_time_to_delete},
+    progress::{self, EpochFacts, OperatorFacts, Phases, SourceFacts},
+    recover::Checkpoint,
+    settings::Settings,
+    tally::Tally,
+    trigger::{EpochDecision, TriggerFacts, decide_epoch, no_data_epoch_is_due},
+    watermarks::{WatermarkNode, next_watermarks},
+};
+
+/// Everything a query is started with.
+pub struct QuerySpec {
+    /// A name for reports and messages; unique among the active queries of a manager.
+    pub name: Option<String>,
+    /// Functions, catalog and configuration that the plan is made with.
+    pub state: SessionState,
+    /// The query. Its leaves include streaming tables.
+    pub plan: LogicalPlan,
+    /// Which rows the sink receives.
+    pub mode: OutputMode,
+    /// When epochs run.
+    pub trigger: Trigger,
+    /// Where the rows go.
+    pub sink: Arc<dyn SinkProvider>,
+    /// The folder that holds the query's log and state. `None`: in memory, gone when the query ends.
+    pub checkpoint: Option<Arc<dyn Storage>>,
+    /// Everything that has a default.
+    pub settings: Settings,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for QuerySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuerySpec")
+            .field("name", &self.name)
+            .field("mode", &self.mode)
+            .field("trigger", &self.trigger)
+            .field("sink", &self.sink)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a trigger did.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// An epoch ran; it is committed and published.
+    Ran(Box<StreamingQueryProgress>),
+    /// There was nothing to do; [`Driver::changed`] tells when there may be.
+    Idle,
+    /// The trigger has done what it promises: the query is over.
+    Finished,
+}
+
+/// What the next epoch is to be.
+enum NextEpoch {
+    Planned { planned: Planned, is_replay: bool },
+    Idle,
+    Finished,
+}
+
+/// A query that has been recovered and runs when it is told to.
+pub struct Driver {
+    pub(crate) id: QueryId,
+    pub(crate) run: RunId,
+    pub(crate) name: Option<String>,
+    pub(crate) mode: OutputMode,
+    pub(crate) trigger: Trigger,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+
+    pub(crate) plan: StreamingPlan,
+    pub(crate) nodes: Vec<WatermarkNode>,
+    pub(crate) operators: Vec<OperatorFacts>,
+    pub(crate) policy: WatermarkPolicy,
+    pub(crate) partitions: usize,
+
+    pub(crate) sources: Vec<RunningSource>,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) log: EpochLog,
+    /// Runs that may have left something hidden for the epoch that this run commits first.
+    pub(crate) losers: Vec<RunId>,
+    pub(crate) backend: Arc<StateBackend>,
+    pub(crate) state: Arc<StateProvider>,
+    pub(crate) housekeeping: Housekeeping,
+
+    /// The epoch that comes next, unless one is to be replayed.
+    pub(crate) next: Epoch,
+    /// The watermarks that hold for it.
+    pub(crate) watermarks: WatermarkRecord,
+    /// Planned by an earlier run, never committed.
+    pub(crate) replay: Option<Planned>,
+    /// The watermark in force in the last epoch of this run.
+    pub(crate) last_in_force: Option<Watermark>,
+    /// Epochs that this run has committed.
+    pub(crate) epochs_run: u64,
+    /// When the last trigger that ran an epoch began.
+    pub(crate) previous_trigger: Option<i64>,
+    /// A step failed or was cut off.
+    pub(crate) is_broken: bool,
+    pub(crate) status: watch::Sender<StreamingQueryStatus>,
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("id", &self.id)
+            .field("run", &self.run)
+            .field("name", &self.name)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// Opens the query's checkpoint and recovers the query from it, or begins a new one.
+    ///
+    /// When it returns, every committed epoch is published and acknowledged; an epoch that was planned and not
+    /// committed runs again in the first step.
+    ///
+    /// # Errors
+    /// `Invalid` if the query cannot run as it is or does not fit its checkpoint, `Data` if the checkpoint is
+    /// damaged, and whatever the sources, the sink and the storage answer.
+    pub async fn start(spec: QuerySpec) -> Result<Self> {
+        let checkpoint = Checkpoint::open(&spec).await?;
+        Self::recover(spec, checkpoint).await
+    }
+
+    /// Runs one trigger: at most one epoch.
+    ///
+    /// # Errors
+    /// Whatever failed first, with the query and the epoch in its message. The driver cannot be used any more; a new
+    /// start on the same checkpoint goes on where this one stopped.
+    pub async fn step(&mut self) -> Result<Step> {
+        if self.is_broken {
+            return Err(Error::invalid(format!(
+                "{}: an earlier step failed or was cut off: start the query again",
+                self.label()
+            )));
+        }
+        self.is_broken = true;
+        let step = Box::pin(self.fire()).await;
+        self.is_broken = step.is_err();
+        step
+    }
+
+    /// Resolves when the next step may find something to do.
+    pub async fn changed(&self) {
+        discover::changed(&self.sources).await;
+    }
+
+    /// Waits for background work. Call it when no step is to follow.
+    pub async fn shut_down(&mut self) {
+        self.housekeeping.wait().await;
+    }
+
+    async fn fire(&mut self) -> Result<Step> {
+        let mut phases = Phases::begin(Arc::clone(&self.clock));
+        let began = self.clock.now_millis();
+        self.say("Getting offsets from the sources", None, true);
+        let label = self.label();
+        let next = self
+            .next_epoch(began, &mut phases)
+            .await
+            .map_err(|error| error.context(&label))?;
+        let (planned, is_replay) = match next {
+            NextEpoch::Idle => {
+                self.say("Waiting for data to arrive", Some(false), false);
+                return Ok(Step::Idle);
+            }
+            NextEpoch::Finished => {
+                self.say("Stopped", Some(false), false);
+                return Ok(Step::Finished);
+            }
+            NextEpoch::Planned { planned, is_replay } => (planned, is_replay),
+        };
+        self.say("Processing new data", Some(planned.has_data), true);
+        let epoch = planned.epoch;
+        let span = tracing::info_span!(
+            "epoch",
+            epoch = epoch.0,
+            is_replay,
+            watermark = %planned.watermark.global,
+            rows = tracing::field::Empty,
+        );
+        let tally = self
+            .run_epoch(&planned, is_replay, &mut phases)
+            .instrument(span.clone())
+            .await
+            .map_err(|error| error.context(format!("{label}, epoch {epoch}")))?;
+        span.record("rows", tally.input_rows());
+        let progress = self.report(&planned, began, phases, &tally).await;
+        self.previous_trigger = Some(began);
+        self.say("Waiting for next trigger", None, false);
+        Ok(Step::Ran(Box::new(progress)))
+    }
+
+    /// Finds out what the next epoch is.
+    async fn next_epoch(&mut self, now: i64, phases: &mut Phases) -> Result<NextEpoch> {
+        if let Some(planned) = self.replay.take() {
+            return Ok(NextEpoch::Planned {
+                planned,
+                is_replay: true,
+            });
+        }
+        let admission = match self.trigger {
+            Trigger::Once => Admission::All,
+            _ => Admission::Configured,
+        };
+        let found = discover::discover(&self.sources, admission);
+        let ranges = phases.time("latestOffset", found).await?;
+        let wanted = self.plan.operators().iter().any(|o| o.wants_no_data_epoch);
+        let decision = decide_epoch(&TriggerFacts {
+            trigger: self.trigger,
+            epochs_run: self.epochs_run,
+            new_data: ranges.iter().any(Option::is_some),
+            no_data_due: no_data_epoch_is_due(
+                self.settings.no_data_epochs,
+                wanted,
+                self.last_in_force,
+                self.watermarks.global,
+            ),
+        });
+        Ok(match decision {
+            EpochDecision::Idle => NextEpoch::Idle,
+            EpochDecision::Finished => NextEpoch::Finished,
+            EpochDecision::RunData | EpochDecision::RunNoData => NextEpoch::Planned {
+                planned: self.planned(now, ranges),
+                is_replay: false,
+            },
+        })
+    }
+
+    /// The record of an epoch that this run begins.
+    fn planned(&self, now: i64, ranges: Vec<Option<OffsetRange>>) -> Planned {
+        Planned {
+            epoch: self.next,
+            run: self.run,
+            time_millis: now,
+            watermark: self.watermarks.clone(),
+            has_data: ranges.iter().any(Option::is_some),
+            sources: ranges
+                .into_iter()
+                .zip(&self.sources)
+                .map(|(range, running)| match range {
+                    Some(range) => SourceStep::Read(range),
+                    None => SourceStep::Idle {
+                        at: running.position.clone(),
+                    },
+                })
+                .collect(),
+        }
+    }
+
+    /// The record that makes an epoch have happened.
+    pub(crate) fn committed(
+        &self,
+        planned: &Planned,
+        tally: &Tally,
+        manifest: &StateManifest,
+    ) -> Result<Committed> {
+        Ok(Committed {
+            epoch: planned.epoch,
+            run: self.run,
+            next: next_watermarks(
+                &planned.watermark,
+                &self.nodes,
+                &tally.largest_event_times(),
+                self.policy,
+            ),
+            state: serde_json::to_value(manifest)?,
+            parts: tally.parts.clone(),
+            stats: json!({
+                "inputRows": tally.input_rows(),
+                "outputRows": tally.output_rows(),
+            }),
+        })
+    }
+
+    /// Lets every source stand where an epoch ended.
+    pub(crate) fn stand_after(&mut self, planned: &Planned) {
+        for (running, step) in self.sources.iter_mut().zip(&planned.sources) {
+            running.position = step.end().cloned();
+        }
+    }
+
+    /// Takes a finished epoch as the one to go on from.
+    pub(crate) fn advance(&mut self, planned: &Planned, committed: &Committed) {
+        self.stand_after(planned);
+        self.next = planned.epoch.next();
+        self.last_in_force = Some(planned.watermark.global);
+        self.watermarks = committed.next.clone();
+        self.epochs_run += 1;
+    }
+
+    /// Begins background work if there is any and none is running.
+    pub(crate) fn keep_house(&mut self, newest: Epoch) {
+        let has_state = !self.operators.is_empty();
+        if has_state {
+            self.housekeeping.committed(newest, self.backend.manifest());
+        }
+        if !self.housekeeping.is_free() {
+            return;
+        }
+        let retained = self
+            .settings
+            .retained()
+            .ok()
+            .filter(|retained| is_time_to_delete(newest, *retained));
+        let rewrites: Vec<Rewrite> = self
+            .backend
+            .upkeep()
+            .into_iter()
+            .filter_map(|(operator, upkeep)| self.rewrite(operator, upkeep, newest))
+            .collect();
+        if retained.is_some() || !rewrites.is_empty() {
+            self.housekeeping.begin(Chores {
+                log: self.log.clone(),
+                backend: Arc::clone(&self.backend),
+                run: self.run,
+                newest,
+                retained,
+                has_state,
+                rewrites,
+            });
+        }
+    }
+
+    fn rewrite(&self, operator: String, upkeep: Upkeep, newest: Epoch) -> Option<Rewrite> {
+        match upkeep {
+            Upkeep::Merge(deltas) => Some(Rewrite::Merge { operator, deltas }),
+            Upkeep::Snapshot => {
+                let captured = self.state.capture(&operator);
+                let partitions = captured.iter().map(|(_, partition, _)| partition + 1).max()?;
+                // An operator that the epoch did not run is not at its version: another time.
+                let is_current = captured
+                    .iter()
+                    .all(|(_, _, snapshot)| snapshot.version() == Some(newest));
+                is_current.then_some(Rewrite::Snapshot {
+                    operator,
+                    partitions,
+                    captured,
+                })
+            }
+        }
+    }
+
+    async fn report(
+        &self,
+        planned: &Planned,
+        began: i64,
+        phases: Phases,
+        tally: &Tally,
+    ) -> StreamingQueryProgress {
+        let mut sources = Vec::with_capacity(self.sources.len());
+        for (running, step) in self.sources.iter().zip(&planned.sources) {
+            sources.push(SourceFacts {
+                description: running.source.description(),
+                step: step.clone(),
+                latest: running.source.latest().await,
+            });
+        }
+        progress::report(EpochFacts {
+            id: self.id,
+            run: self.run,
+            name: self.name.as_deref(),
+            epoch: planned.epoch,
+            began_millis: began,
+            previous_millis: self.previous_trigger,
+            durations: phases.end(),
+            watermark: (!self.nodes.is_empty()).then_some(planned.watermark.global),
+            tally,
+            operators: &self.operators,
+            partitions: self.partitions,
+            sources,
+            sink: self.sink.description(),
+        })
+    }
+
+    /// Shows what the query is doing; `data` is left as it was where it is not known.
+    fn say(&self, message: &str, data: Option<bool>, is_trigger_active: bool) {
+        self.status.send_modify(|status| {
+            message.clone_into(&mut status.message);
+            status.is_trigger_active = is_trigger_active;
+            if let Some(data) = data {
+                status.is_data_available = data;
+            }
+        });
+    }
+
+    /// The query in messages: by name if it has one.
+    pub fn label(&self) -> String {
+        label(self.name.as_deref(), self.id)
+    }
+
+    /// Identity of the query.
+    pub fn id(&self) -> QueryId {
+        self.id
+    }
+
+    /// Identity of this run.
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// The query's name.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The plan as text.
+    pub fn explain(&self) -> String {
+        self.plan.explain()
+    }
+
+    /// When epochs run.
+    pub fn trigger(&self) -> Trigger {
+        self.trigger
+    }
+
+    /// The query's settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The query's clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// What the query is doing, to be watched.
+    pub fn status(&self) -> &watch::Sender<StreamingQueryStatus> {
+        &self.status
+    }
+}
+
+/// A query in messages.
+pub(crate) fn label(name: Option<&str>, id: QueryId) -> String {
+    match name {
+        Some(name) => format!("query '{name}'"),
+        None => format!("query {id}"),
+    }
+}

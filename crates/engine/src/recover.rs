@@ -1,0 +1,326 @@
+//! From a checkpoint to a driver that goes on where the last run stopped.
+//!
+//! What to do is the log's pure decision ([`headwater_log::decide`]); this file carries it out. A committed epoch is
+//! published and acknowledged again, which changes nothing if that was done; an epoch that was planned and not
+//! committed is left to the driver's first step. Nothing that another run may still commit is discarded here, and
+//! nothing is written before the query is known to fit.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use futures::future::try_join_all;
+use headwater_core::{
+    Clock, Epoch, Error, QueryId, Result, RunId, SinkContext, SourceContext, Storage, Trigger,
+};
+use headwater_log::{
+    EpochLog, FolderStorage, MemoryStorage, Metadata, OperatorRecord, Planned, Start, Started,
+    WatermarkRecord, check_restart, layout,
+};
+use headwater_ops::{key_index_factory, state_provider::StateProvider};
+use headwater_plan::{PlanSettings, StreamingPlan, plan_stream};
+use headwater_state::{StateBackend, StateManifest};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::{
+    discover::{self, RunningSource},
+    driver::{Driver, QuerySpec, label},
+    handle::StreamingQueryStatus,
+    housekeeping::{Housekeeping, manifest_of},
+    progress::OperatorFacts,
+    watermarks::WatermarkNode,
+};
+
+/// The version that records name as their writer.
+const ENGINE: &str = concat!("headwater ", env!("CARGO_PKG_VERSION"));
+
+/// A query's checkpoint, opened but not changed.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    storage: Arc<dyn Storage>,
+    /// As the first start wrote it; `None` if there was none.
+    metadata: Option<Metadata>,
+    id: QueryId,
+}
+
+impl Checkpoint {
+    /// Finds out which query the checkpoint belongs to; a new one gets an id.
+    pub(crate) async fn open(spec: &QuerySpec) -> Result<Self> {
+        let storage = match &spec.checkpoint {
+            Some(storage) => Arc::clone(storage),
+            None => Arc::new(MemoryStorage::default()),
+        };
+        let metadata = EpochLog::metadata(storage.as_ref()).await?;
+        let id = match &metadata {
+            Some(metadata) => metadata.query,
+            None => QueryId(Uuid::new_v4()),
+        };
+        Ok(Self {
+            storage,
+            metadata,
+            id,
+        })
+    }
+
+    /// Identity of the query.
+    pub(crate) fn id(&self) -> QueryId {
+        self.id
+    }
+}
+
+/// Where the query stands after recovery.
+struct Standing {
+    next: Epoch,
+    watermarks: WatermarkRecord,
+    replay: Option<Planned>,
+    manifest: StateManifest,
+    /// The newest plan: where the sources stand.
+    newest: Option<Planned>,
+}
+
+impl Driver {
+    /// Goes on from a checkpoint, or begins a new query in it.
+    pub(crate) async fn recover(spec: QuerySpec, checkpoint: Checkpoint) -> Result<Self> {
+        let name = label(spec.name.as_deref(), checkpoint.id);
+        Box::pin(Self::try_recover(spec, checkpoint))
+            .await
+            .map_err(|error| error.context(format!("{name} cannot start")))
+    }
+
+    async fn try_recover(spec: QuerySpec, checkpoint: Checkpoint) -> Result<Self> {
+        spec.settings.check()?;
+        let Checkpoint {
+            storage,
+            metadata,
+            id,
+        } = checkpoint;
+        let run = RunId(Uuid::new_v4());
+        let partitions = partitions(&spec, metadata.as_ref());
+        let plan = plan_stream(
+            &spec.state,
+            spec.plan,
+            &PlanSettings {
+                mode: spec.mode,
+                partitions,
+                no_data_epochs: spec.settings.no_data_epochs,
+                strict_spark: spec.settings.strict_spark,
+            },
+        )
+        .await?;
+        spec.sink.check(spec.mode, &plan.output_schema())?;
+
+        let now = spec.clock.now_millis();
+        let present = Metadata {
+            query: id,
+            created_millis: now,
+            engine: ENGINE.to_owned(),
+            partitions: u32::try_from(partitions).unwrap_or(u32::MAX),
+            output_mode: spec.mode,
+            watermark_policy: spec.settings.watermark_policy,
+            sources: plan.sources().iter().map(|s| s.identity()).collect(),
+            sink: spec.sink.identity(),
+            operators: operator_records(&plan),
+            settings: Default::default(),
+        };
+        let metadata = match metadata {
+            Some(metadata) => metadata,
+            None => EpochLog::create_metadata(storage.as_ref(), &present).await?,
+        };
+        check_restart(&storage.to_string(), &metadata, &present)?;
+        if metadata.query != id {
+            return Err(Error::fenced(format!(
+                "another process has started query {} in {storage} at this moment",
+                metadata.query
+            )));
+        }
+
+        let started = Started {
+            run,
+            started_millis: now,
+            engine: ENGINE.to_owned(),
+        };
+        let log = EpochLog::open(Arc::clone(&storage), &started).await?;
+        let recovery = log.recover().await?;
+        let sources = create_sources(&plan, &storage, &spec.clock).await?;
+        let sink = spec
+            .sink
+            .create(SinkContext {
+                query: id,
+                query_name: spec.name.clone(),
+                schema: plan.output_schema(),
+                mode: spec.mode,
+                storage: Arc::new(FolderStorage::new(Arc::clone(&storage), layout::SINK)?),
+                clock: Arc::clone(&spec.clock),
+            })
+            .await?;
+        for planned in log.history().await? {
+            discover::resume(&sources, &planned.sources).await?;
+        }
+
+        let standing = stand(&recovery.start)?;
+        let backend = Arc::new(StateBackend::new(storage, standing.manifest));
+        let state = StateProvider::new(
+            Arc::clone(&backend),
+            key_index_factory(),
+            present.partitions,
+            run,
+        );
+        let mut driver = Self {
+            id,
+            run,
+            name: spec.name,
+            mode: spec.mode,
+            trigger: spec.trigger,
+            settings: spec.settings,
+            clock: spec.clock,
+            nodes: watermark_nodes(&plan),
+            operators: operator_facts(&plan),
+            policy: metadata.watermark_policy,
+            partitions,
+            plan,
+            sources,
+            sink,
+            log,
+            losers: recovery.earlier_runs,
+            backend,
+            state: Arc::new(state),
+            housekeeping: Housekeeping::default(),
+            next: standing.next,
+            watermarks: standing.watermarks,
+            replay: standing.replay,
+            last_in_force: None,
+            epochs_run: 0,
+            previous_trigger: None,
+            is_broken: false,
+            status: watch::Sender::new(StreamingQueryStatus {
+                message: "Initializing the query".to_owned(),
+                ..StreamingQueryStatus::default()
+            }),
+        };
+        if let Some(newest) = &standing.newest {
+            driver.stand_after(newest);
+        }
+        if let Start::Resume(resume) = &recovery.start {
+            driver.finish(resume).await?;
+        }
+        if driver.trigger == Trigger::AvailableNow {
+            try_join_all(driver.sources.iter().map(|s| s.source.freeze())).await?;
+        }
+        tracing::info!(
+            query = %driver.id,
+            run = %driver.run,
+            next = driver.next.0,
+            replays = driver.replay.is_some(),
+            "query recovered"
+        );
+        Ok(driver)
+    }
+
+    /// Brings a committed epoch to its end, wherever the run that committed it stopped.
+    async fn finish(&mut self, resume: &headwater_log::Resume) -> Result<()> {
+        let committed = &resume.committed;
+        let write = self.write_of(committed.epoch, committed.run);
+        self.sink
+            .publish(&write, &committed.parts)
+            .await
+            .map_err(|error| {
+                error.context(format!("epoch {} cannot be published", committed.epoch))
+            })?;
+        self.discard_losers(committed.epoch, committed.run).await;
+        discover::acknowledge(&self.sources, &resume.planned.sources).await
+    }
+}
+
+/// What the log's decision means for the first step.
+fn stand(start: &Start) -> Result<Standing> {
+    Ok(match start {
+        Start::Fresh => Standing {
+            next: Epoch::FIRST,
+            watermarks: WatermarkRecord::default(),
+            replay: None,
+            manifest: StateManifest::default(),
+            newest: None,
+        },
+        Start::Resume(resume) => Standing {
+            next: resume.next,
+            watermarks: resume.committed.next.clone(),
+            replay: None,
+            manifest: manifest_of(&resume.committed.state)?,
+            newest: Some(resume.planned.clone()),
+        },
+        Start::Replay(replay) => Standing {
+            next: replay.planned.epoch,
+            watermarks: replay.planned.watermark.clone(),
+            replay: Some(replay.planned.clone()),
+            manifest: match &replay.previous {
+                Some(previous) => manifest_of(&previous.state)?,
+                None => StateManifest::default(),
+            },
+            newest: None,
+        },
+    })
+}
+
+/// A number in the settings holds; else the one of the first start; else the number of processors.
+fn partitions(spec: &QuerySpec, metadata: Option<&Metadata>) -> usize {
+    let recorded = metadata.and_then(|metadata| usize::try_from(metadata.partitions).ok());
+    spec.settings
+        .state_partitions
+        .or(recorded)
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
+        .max(1)
+}
+
+async fn create_sources(
+    plan: &StreamingPlan,
+    storage: &Arc<dyn Storage>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Vec<RunningSource>> {
+    let numbered = plan.sources().iter().enumerate();
+    try_join_all(numbered.map(|(source_id, provider)| async move {
+        let folder = FolderStorage::new(Arc::clone(storage), &layout::source(source_id))?;
+        let source = provider
+            .create(SourceContext {
+                source_id,
+                storage: Arc::new(folder),
+                clock: Arc::clone(clock),
+            })
+            .await
+            .map_err(|error| error.context(format!("source {source_id}")))?;
+        Ok(RunningSource {
+            source,
+            position: None,
+        })
+    }))
+    .await
+}
+
+fn operator_records(plan: &StreamingPlan) -> Vec<OperatorRecord> {
+    let operators = plan.operators().iter();
+    operators
+        .map(|operator| OperatorRecord {
+            id: operator.id.clone(),
+            kind: operator.kind.clone(),
+            fingerprint: operator.fingerprint.clone(),
+        })
+        .collect()
+}
+
+fn operator_facts(plan: &StreamingPlan) -> Vec<OperatorFacts> {
+    let operators = plan.operators().iter();
+    operators
+        .map(|operator| OperatorFacts {
+            id: operator.id.clone(),
+            name: operator.progress_name.clone(),
+        })
+        .collect()
+}
+
+fn watermark_nodes(plan: &StreamingPlan) -> Vec<WatermarkNode> {
+    let nodes = plan.watermark_nodes().iter();
+    nodes
+        .map(|node| WatermarkNode {
+            id: node.id.clone(),
+            delay: node.delay,
+        })
+        .collect()
+}
