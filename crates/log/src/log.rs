@@ -236,22 +236,19 @@ impl EpochLog {
         Ok(())
     }
 
-    async fn put<T: Record + PartialEq>(
-        &self,
-        file: &str,
-        record: &T,
-        run_of: fn(&T) -> RunId,
-    ) -> Result<()> {
-        let outcome = self.storage.create(file, encode(record)?).await?;
+    async fn put<T: Record>(&self, file: &str, record: &T, run_of: fn(&T) -> RunId) -> Result<()> {
+        let bytes = encode(record)?;
+        let outcome = self.storage.create(file, bytes.clone()).await?;
         if outcome == CreateOutcome::Created {
             return Ok(());
         }
-        let existing: T = read(self.storage.as_ref(), file).await?.ok_or_else(|| {
+        let found = self.storage.read(file).await?.ok_or_else(|| {
             Error::unavailable(format!("'{file}' in {} comes and goes", self.storage))
         })?;
+        let existing: T = decode_in(self.storage.as_ref(), file, &found)?;
         match after_create(outcome, run_of(&existing), self.run) {
             Ownership::FencedBy(by) => Err(self.fenced(&format!("'{file}'"), by)),
-            Ownership::OursAlready if existing != *record => Err(Error::internal(format!(
+            Ownership::OursAlready if found != bytes => Err(Error::internal(format!(
                 "run {} wrote '{file}' in {} twice with different contents",
                 self.run, self.storage
             ))),

@@ -1,6 +1,7 @@
 //! Records of every released version of the format must still be read, and those of today written byte for byte.
 //!
-//! A file here is never changed. A new version of a record gets a new file, and the old one stays.
+//! JSON objects below have their names in order, so that they are written alike whatever features of serde_json are
+//! switched on elsewhere in the build. A file here is never changed. A new version of a record gets a new file, and the old one stays.
 
 use std::{fmt::Debug, fs, path::PathBuf};
 
@@ -24,12 +25,12 @@ fn check<T: Record + Debug + PartialEq>(name: &str, record: &T) {
         .iter()
         .collect();
     if std::env::var_os("WRITE_GOLDEN").is_some() && !path.exists() {
-        fs::write(&path, encode(record).unwrap()).unwrap();
+        fs::write(&path, encode(record).expect("has JSON")).expect("can be written");
     }
-    let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert_eq!(&decode::<T>(name, &bytes).unwrap(), record, "{name}");
+    let bytes = fs::read(&path).expect(name);
+    assert_eq!(&decode::<T>(name, &bytes).expect(name), record, "{name}");
     assert_eq!(
-        encode(record).unwrap(),
+        encode(record).expect("has JSON"),
         bytes,
         "{name} is written as it was"
     );
@@ -71,7 +72,7 @@ fn metadata_v1() {
             operators: vec![OperatorRecord {
                 id: "aggregate-0".to_owned(),
                 kind: "aggregate".to_owned(),
-                fingerprint: json!({"keys": ["window", "host"], "aggregates": ["count(1)"]}),
+                fingerprint: json!({"aggregates": ["count(1)"], "keys": ["window", "host"]}),
             }],
             settings: [("minBatchesToRetain".to_owned(), "100".to_owned())].into(),
         },
@@ -128,11 +129,11 @@ fn commit_v1() {
             epoch: Epoch(17),
             run: RUN,
             next: watermarks(),
-            state: json!({"version": 17, "deltas": ["state/0/17.delta"]}),
+            state: json!({"deltas": ["state/0/17.delta"], "version": 17}),
             parts: vec![PreparedPart {
                 partition: 0,
                 rows: 12,
-                detail: json!({"path": "part-0.parquet", "size": 99, "crc32": 7, "token": {"hidden": "_headwater/staging/17-2a2b2c2d.0"}}),
+                detail: json!({"crc32": 7, "path": "part-0.parquet", "size": 99, "token": {"hidden": "_headwater/staging/17-2a2b2c2d.0"}}),
             }],
             stats: json!({"rows": 12}),
         },

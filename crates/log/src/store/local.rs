@@ -73,7 +73,7 @@ struct StagingSync {
 #[derive(Debug, Default)]
 pub(super) struct Syncs {
     folders: BTreeSet<String>,
-    made: Vec<String>,
+    made: BTreeSet<String>,
 }
 
 impl LocalStorage {
@@ -159,7 +159,7 @@ impl<D: Disk> DiskInner<D> {
     /// Creates the missing folders of `folder`. A folder met for the first time is synced into its parent even if it
     /// exists: its creator may have died before doing so.
     pub(super) fn make_dirs(&self, folder: &str, syncs: &mut Syncs) -> Result<()> {
-        if self.known().contains(folder) {
+        if syncs.made.contains(folder) || self.known().contains(folder) {
             return Ok(());
         }
         if !folder.is_empty() {
@@ -169,7 +169,7 @@ impl<D: Disk> DiskInner<D> {
         self.disk
             .make_dir(folder)
             .map_err(|error| self.failed("create the folder", folder, error))?;
-        syncs.made.push(folder.to_owned());
+        syncs.made.insert(folder.to_owned());
         Ok(())
     }
 
@@ -365,6 +365,12 @@ impl<D: Disk> DiskInner<D> {
     }
 
     fn publish(&self, objects: &[Prepared]) -> Result<()> {
+        // A rename into a folder that a crash takes back would lose the bytes from both places.
+        let mut folders = Syncs::default();
+        for object in objects {
+            self.make_dirs(parent(&object.path), &mut folders)?;
+        }
+        self.sync(folders)?;
         let mut syncs = Syncs::default();
         for object in objects {
             let hidden = hidden_name(object)?;

@@ -8,12 +8,15 @@
 //! * [`ObjectStorage`]: any `object_store`, prepared objects being multipart uploads that are not completed yet.
 //! * [`MemoryStorage`]: for queries without a checkpoint, and tests.
 //! * [`FolderStorage`]: a folder of another storage. [`CountedStorage`]: counts what goes through.
-//! * `SimMachine`, `FailingStorage` and `conformance`, behind the feature `test-util`.
+//! * Behind the feature `test-util`: `SimMachine`, whose disks forget what was not synced; `FailingStorage`, which
+//!   fails on command; `conformance`, what every storage must do.
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 mod counted;
 mod disk;
+#[cfg(any(test, feature = "test-util"))]
+mod failing;
 mod folder;
 mod hidden;
 mod local;
@@ -21,10 +24,14 @@ mod locate;
 mod memory;
 mod object;
 mod path;
+#[cfg(any(test, feature = "test-util"))]
+mod sim;
 mod upload;
 
 pub use counted::{CountedStorage, Counters, StorageCounts};
 pub use disk::{Disk, DiskEntry, OsDisk};
+#[cfg(any(test, feature = "test-util"))]
+pub use failing::{FailingStorage, Fault, Operation};
 pub use folder::FolderStorage;
 pub use local::{DiskStorage, LocalStorage};
 pub use locate::{
@@ -32,6 +39,9 @@ pub use locate::{
 };
 pub use memory::MemoryStorage;
 pub use object::{ObjectStorage, UploadStore};
+
+#[cfg(any(test, feature = "test-util"))]
+pub use sim::{Loss, SimDisk, SimMachine, SimStorage};
 
 #[cfg(doc)]
 use headwater_core::Storage;
