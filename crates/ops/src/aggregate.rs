@@ -476,3 +476,6 @@ impl ExecutionPlan for StatefulAggregateExec {
         )))
     }
 }
+
+#[cfg(test)]
+mod tests;
