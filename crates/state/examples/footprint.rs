@@ -35,7 +35,8 @@ fn main() -> Result<()> {
     let mut delta_bytes = 0;
     for epoch in 0..epochs {
         // Not in order: every epoch touches keys all over the range.
-        let keys = (0..EPOCH_ROWS).map(|row| (row * epochs + epoch) * 7_919 % KEYS);
+        let keys =
+            (0..EPOCH_ROWS).map(|row| (row * epochs / 2 + epoch % (epochs / 2)) * 7_919 % KEYS);
         let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(keys));
         let touched = state.touch(std::slice::from_ref(&keys), None)?;
         let values = vec![Arc::clone(&keys); 3];

@@ -24,6 +24,14 @@ const STORE: &str = "groups";
 /// Scripts use keys below this.
 const KEYS: u16 = 4_096;
 
+/// All stores of a version.
+struct Captured {
+    /// Commits to let pass before it is written.
+    waits: u8,
+    epoch: Epoch,
+    snapshots: Vec<(String, u32, Snapshot)>,
+}
+
 pub(super) struct World {
     kind: KeyKind,
     expires: bool,
@@ -41,8 +49,7 @@ pub(super) struct World {
     dirty: bool,
     /// Every version committed, oldest first.
     versions: Vec<(StateManifest, Model)>,
-    /// Snapshots captured, and the commits they still wait for.
-    captured: Vec<(u8, Epoch, Vec<(String, u32, Snapshot)>)>,
+    captured: Vec<Captured>,
     files: Vec<(String, StateFile)>,
 }
 
@@ -250,11 +257,13 @@ impl World {
             .backend
             .write_delta(OPERATOR, self.epoch, self.run, partitions, sections);
         self.files.push((OPERATOR.to_owned(), delta.await?));
-        for (waits, epoch, snapshots) in std::mem::take(&mut self.captured) {
-            if waits > 0 {
-                self.captured.push((waits - 1, epoch, snapshots));
+        for mut captured in std::mem::take(&mut self.captured) {
+            if captured.waits > 0 {
+                captured.waits -= 1;
+                self.captured.push(captured);
                 continue;
             }
+            let (epoch, snapshots) = (captured.epoch, captured.snapshots);
             let written = self
                 .backend
                 .write_snapshot(OPERATOR, epoch, self.run, partitions, snapshots);
@@ -278,7 +287,11 @@ impl World {
         if let Some(version) = version.filter(|_| !self.dirty && is_one_version) {
             let states = (0..).zip(&self.states);
             let snapshots = states.map(|(p, state)| (STORE.to_owned(), p, state.snapshot()));
-            self.captured.push((1, version, snapshots.collect()));
+            self.captured.push(Captured {
+                waits: 1,
+                epoch: version,
+                snapshots: snapshots.collect(),
+            });
         }
     }
 
