@@ -1,0 +1,296 @@
+//! Calls that Spark spells differently from DataFusion, put into DataFusion's words.
+//!
+//! Only what the syntax decides: what depends on types is left to the functions themselves (`crate::functions`) and to
+//! the planner hooks (`crate::expr_planner`).
+
+use std::ops::ControlFlow;
+
+use datafusion::common::{Result, plan_err};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CastKind, CeilFloorKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, NullTreatment, ObjectName, Select, SelectItem,
+    TimezoneInfo, UnaryOperator, Value, VisitMut, VisitorMut,
+};
+
+/// A call of `name` with positional arguments.
+pub(crate) fn call(name: &str, args: Vec<Expr>) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect(),
+            clauses: vec![],
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
+}
+
+/// A text literal.
+pub(crate) fn text(value: &str) -> Expr {
+    Expr::value(Value::SingleQuotedString(value.to_owned()))
+}
+
+/// A number literal, as written.
+pub(crate) fn number(digits: &str) -> Expr {
+    Expr::value(Value::Number(digits.to_owned(), false))
+}
+
+/// If `expr` calls `posexplode` or `posexplode_outer`: what unnests for it, and its argument.
+pub(crate) fn posexplode(expr: &Expr) -> Option<(&'static str, Expr)> {
+    let Expr::Function(function) = expr else { return None };
+    let unnest = match name_of(function).as_str() {
+        "posexplode" => "unnest",
+        "posexplode_outer" => "unnest_outer",
+        _ => return None,
+    };
+    match args_of(function)?.as_slice() {
+        [argument] => Some((unnest, (*argument).clone())),
+        _ => None,
+    }
+}
+
+/// Rewrites one node; its children are done.
+pub(crate) fn rewrite(expr: &mut Expr) -> Result<()> {
+    let replacement = match expr {
+        Expr::Function(function) => rewrite_call(function)?,
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } if !matches!(**expr, Expr::Value(_) | Expr::Interval(_)) => {
+            Some(call("negative", vec![(**expr).clone()]))
+        }
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => Some(call("bitwise_not", vec![(**expr).clone()])),
+        Expr::BinaryOp { left, op: BinaryOperator::StringConcat, right } => {
+            Some(call("concat", vec![(**left).clone(), (**right).clone()]))
+        }
+        Expr::RLike { negated, expr, pattern, .. } => {
+            let matches = call("regexp_like", vec![(**expr).clone(), (**pattern).clone()]);
+            Some(if *negated { not(matches) } else { matches })
+        }
+        Expr::Ceil { expr, field: CeilFloorKind::Scale(scale) } => {
+            Some(call("ceil", vec![(**expr).clone(), Expr::Value(scale.clone())]))
+        }
+        Expr::Floor { expr, field: CeilFloorKind::Scale(scale) } => {
+            Some(call("floor", vec![(**expr).clone(), Expr::Value(scale.clone())]))
+        }
+        Expr::Struct { values, .. } => Some(named_struct(std::mem::take(values))),
+        _ => None,
+    };
+    if let Some(replacement) = replacement {
+        *expr = replacement;
+    }
+    Ok(())
+}
+
+fn name_of(function: &Function) -> String {
+    function.name.to_string().to_ascii_lowercase()
+}
+
+/// The positional arguments; `None` if there are others.
+fn args_of(function: &Function) -> Option<Vec<&Expr>> {
+    let FunctionArguments::List(list) = &function.args else { return Some(vec![]) };
+    list.args
+        .iter()
+        .map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Other names of functions that DataFusion knows under the second one, with the same arguments.
+const RENAMED: &[(&str, &str)] = &[
+    ("explode", "unnest"),
+    ("explode_outer", "unnest_outer"),
+    ("approx_percentile", "percentile_approx"),
+    ("array_agg", "collect_list"),
+    ("cardinality", "size"),
+    ("char_length", "length"),
+    ("character_length", "length"),
+    ("curdate", "current_date"),
+    ("exists", "array_any_match"),
+    ("filter", "array_filter"),
+    ("first_value", "first"),
+    ("last_value", "last"),
+    ("lcase", "lower"),
+    ("mean", "avg"),
+    ("now", "current_timestamp"),
+    ("regexp", "regexp_like"),
+    ("rlike", "regexp_like"),
+    ("sha", "sha1"),
+    ("sign", "signum"),
+    ("std", "stddev"),
+    ("string_agg", "listagg"),
+    ("transform", "array_transform"),
+    ("ucase", "upper"),
+    ("variance", "var_samp"),
+];
+
+fn rewrite_call(function: &mut Function) -> Result<Option<Expr>> {
+    let name = name_of(function);
+    let renamed = RENAMED.iter().find(|(spark, _)| *spark == name).map(|(_, ours)| *ours);
+    // first_value and last_value with a window frame are DataFusion's.
+    if let Some(ours) = renamed
+        && function.over.is_none()
+    {
+        function.name = ObjectName::from(vec![Ident::new(ours)]);
+    }
+    let Some(args) = args_of(function) else { return Ok(None) };
+    let args: Vec<Expr> = args.into_iter().cloned().collect();
+    let name = name_of(function);
+    let replacement = match (name.as_str(), args.as_slice()) {
+        ("isnull", [x]) => Expr::IsNull(Box::new(x.clone())),
+        ("isnotnull", [x]) => Expr::IsNotNull(Box::new(x.clone())),
+        ("equal_null", [a, b]) => binary(a, BinaryOperator::Spaceship, b),
+        ("mod", [a, b]) => binary(a, BinaryOperator::Modulo, b),
+        ("log", [x]) => call("ln", vec![x.clone()]),
+        ("positive", [x]) => x.clone(),
+        ("nullifzero", [x]) => call("nullif", vec![x.clone(), number("0")]),
+        ("zeroifnull", [x]) => call("coalesce", vec![x.clone(), number("0")]),
+        ("median", [x]) => call_like(function, "percentile", vec![x.clone(), number("0.5")]),
+        ("approx_count_distinct", [x, ..]) => call_like(function, "approx_distinct", vec![x.clone()]),
+        ("listagg", [x]) => call_like(function, "listagg", vec![x.clone(), text("")]),
+        ("struct", _) if !args.is_empty() => named_struct(args),
+        ("dateadd" | "date_add" | "timestampadd", [unit, count, time]) => {
+            call("timestampadd", vec![unit_text(unit)?, count.clone(), time.clone()])
+        }
+        ("datediff" | "date_diff" | "timestampdiff", [unit, from, to]) => {
+            call("timestampdiff", vec![unit_text(unit)?, from.clone(), to.clone()])
+        }
+        ("dateadd", [date, days]) => call("date_add", vec![date.clone(), days.clone()]),
+        ("first" | "last" | "any_value", [x, Expr::Value(flag)]) => {
+            let mut rewritten = call_like(function, &name, vec![x.clone()]);
+            if let (Expr::Function(f), Value::Boolean(true)) = (&mut rewritten, &flag.value) {
+                f.null_treatment = Some(NullTreatment::IgnoreNulls);
+            }
+            rewritten
+        }
+        (name, [x]) if function.over.is_none() => match type_named(name) {
+            Some(data_type) => cast(x.clone(), data_type),
+            None => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    Ok(Some(replacement))
+}
+
+/// The same call with another name and other arguments: FILTER, OVER and the like are kept.
+fn call_like(function: &Function, name: &str, args: Vec<Expr>) -> Expr {
+    let Expr::Function(mut made) = call(name, args) else { unreachable!("call makes a function") };
+    if let (FunctionArguments::List(made), FunctionArguments::List(old)) = (&mut made.args, &function.args) {
+        made.duplicate_treatment = old.duplicate_treatment;
+        made.clauses.clone_from(&old.clauses);
+    }
+    made.filter.clone_from(&function.filter);
+    made.null_treatment.clone_from(&function.null_treatment);
+    made.over.clone_from(&function.over);
+    made.within_group.clone_from(&function.within_group);
+    Expr::Function(made)
+}
+
+/// `bigint(x)` and the like are casts.
+fn type_named(name: &str) -> Option<DataType> {
+    Some(match name {
+        "bigint" => DataType::BigInt(None),
+        "int" => DataType::Int(None),
+        "smallint" => DataType::SmallInt(None),
+        "tinyint" => DataType::TinyInt(None),
+        "float" => DataType::Float(ExactNumberInfo::None),
+        "double" => DataType::Double(ExactNumberInfo::None),
+        "decimal" => DataType::Decimal(ExactNumberInfo::None),
+        "string" => DataType::String(None),
+        "binary" => DataType::Binary(None),
+        "boolean" => DataType::Boolean,
+        "date" => DataType::Date,
+        "timestamp" => DataType::Timestamp(None, TimezoneInfo::None),
+        _ => return None,
+    })
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+fn binary(left: &Expr, op: BinaryOperator, right: &Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left.clone()), op, right: Box::new(right.clone()) }
+}
+
+fn not(expr: Expr) -> Expr {
+    Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(expr))) }
+}
+
+/// `struct(a, b + 1, c AS d)`: fields are called by their column, by their alias, or `col2` by their place.
+fn named_struct(values: Vec<Expr>) -> Expr {
+    let mut args = Vec::with_capacity(values.len() * 2);
+    for (i, value) in values.into_iter().enumerate() {
+        let (name, value) = match value {
+            Expr::Named { expr, name } => (name.value, *expr),
+            Expr::Identifier(name) => (name.value.clone(), Expr::Identifier(name)),
+            Expr::CompoundIdentifier(parts) => (
+                parts.last().map(|p| p.value.clone()).unwrap_or_default(),
+                Expr::CompoundIdentifier(parts),
+            ),
+            other => (format!("col{}", i + 1), other),
+        };
+        args.push(text(&name));
+        args.push(value);
+    }
+    call("named_struct", args)
+}
+
+/// `DAY` in `dateadd(DAY, 1, d)`, as a text.
+fn unit_text(unit: &Expr) -> Result<Expr> {
+    match unit {
+        Expr::Identifier(name) => Ok(text(&name.value)),
+        other if crate::rewrite::literal_text(other).is_some() => Ok(other.clone()),
+        other => plan_err!("expected a unit of time like DAY, found {other}"),
+    }
+}
+
+/// `grouping_id()` stands for `grouping_id(<all group keys>)`, which DataFusion calls `grouping`.
+pub(crate) fn grouping_ids(select: &mut Select) {
+    let mut keys = vec![];
+    if let GroupByExpr::Expressions(exprs, _) = &select.group_by {
+        exprs.iter().for_each(|expr| collect_keys(expr, &mut keys));
+    }
+    let mut visitor = GroupingIds(keys);
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+            let _: ControlFlow<()> = expr.visit(&mut visitor);
+        }
+    }
+    if let Some(having) = &mut select.having {
+        let _: ControlFlow<()> = having.visit(&mut visitor);
+    }
+}
+
+fn collect_keys(expr: &Expr, keys: &mut Vec<Expr>) {
+    match expr {
+        Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) => {
+            sets.iter().flatten().for_each(|e| collect_keys(e, keys));
+        }
+        Expr::Tuple(items) => items.iter().for_each(|e| collect_keys(e, keys)),
+        Expr::Nested(inner) => collect_keys(inner, keys),
+        other if !keys.contains(other) => keys.push(other.clone()),
+        _ => {}
+    }
+}
+
+struct GroupingIds(Vec<Expr>);
+
+impl VisitorMut for GroupingIds {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr
+            && name_of(function) == "grouping_id"
+            && let Some(args) = args_of(function)
+        {
+            let keys = if args.is_empty() { self.0.clone() } else { args.into_iter().cloned().collect() };
+            *expr = call("grouping", keys);
+        }
+        ControlFlow::Continue(())
+    }
+}

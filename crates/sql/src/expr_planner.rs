@@ -1,0 +1,131 @@
+//! Operators whose meaning in Spark depends on the types: `/`, `div`, `date + 1`, `xs[0]`, EXTRACT.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::functions::core::expr_fn::get_field;
+use datafusion::functions_nested::expr_fn::{array_element, map_extract};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, GetFieldAccess, Operator, ScalarUDF, binary_expr, cast, lit,
+};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+use crate::functions::arithmetic::DIVIDE;
+use crate::functions::datetime::is_fractional_field;
+
+/// Plans operators by Spark's rules. It is asked before DataFusion's own planners.
+#[derive(Debug)]
+pub(crate) struct SparkExprPlanner {
+    functions: Vec<Arc<ScalarUDF>>,
+}
+
+impl SparkExprPlanner {
+    /// `functions` are those of this crate, by whose names calls are made.
+    pub(crate) fn new(functions: Vec<Arc<ScalarUDF>>) -> Self {
+        Self { functions }
+    }
+
+    fn call(&self, name: &str, args: Vec<Expr>) -> Result<Expr> {
+        match self.functions.iter().find(|f| f.name() == name) {
+            Some(function) => Ok(function.call(args)),
+            None => datafusion::common::internal_err!("function {name} is not registered"),
+        }
+    }
+
+    fn binary(&self, op: &BinaryOperator, left: &Expr, right: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+        let (l, r) = (left.get_type(schema)?, right.get_type(schema)?);
+        let number = |t: &DataType| t.is_numeric() || *t == DataType::Null;
+        let planned = match op {
+            BinaryOperator::Divide if number(&l) && number(&r) => {
+                let exact = |t: &DataType| t.is_decimal() || t.is_integer() || *t == DataType::Null;
+                if (l.is_decimal() || r.is_decimal()) && exact(&l) && exact(&r) {
+                    return Ok(None);
+                }
+                self.call(DIVIDE, vec![left.clone(), right.clone()])?
+            }
+            BinaryOperator::MyIntegerDivide => {
+                let long = |e: &Expr, t: &DataType| {
+                    if *t == DataType::Int64 { e.clone() } else { cast(e.clone(), DataType::Int64) }
+                };
+                binary_expr(long(left, &l), Operator::Divide, long(right, &r))
+            }
+            BinaryOperator::Plus | BinaryOperator::Minus => {
+                let shift = if *op == BinaryOperator::Plus { "date_add" } else { "date_sub" };
+                match (&l, &r) {
+                    (DataType::Date32, days) if days.is_integer() => {
+                        self.call(shift, vec![left.clone(), right.clone()])?
+                    }
+                    (days, DataType::Date32) if days.is_integer() && *op == BinaryOperator::Plus => {
+                        self.call(shift, vec![right.clone(), left.clone()])?
+                    }
+                    _ => return Ok(narrowed(op, left, &l, right, &r)),
+                }
+            }
+            BinaryOperator::Multiply | BinaryOperator::Modulo => return Ok(narrowed(op, left, &l, right, &r)),
+            _ => return Ok(None),
+        };
+        Ok(Some(planned))
+    }
+}
+
+/// `int_column + 1` is an INT in Spark, where DataFusion's literal would make it a BIGINT that overflows later.
+fn narrowed(op: &BinaryOperator, left: &Expr, l: &DataType, right: &Expr, r: &DataType) -> Option<Expr> {
+    let op = match op {
+        BinaryOperator::Plus => Operator::Plus,
+        BinaryOperator::Minus => Operator::Minus,
+        BinaryOperator::Multiply => Operator::Multiply,
+        BinaryOperator::Modulo => Operator::Modulo,
+        _ => return None,
+    };
+    let small = |t: &DataType| matches!(t, DataType::Int8 | DataType::Int16 | DataType::Int32);
+    let int = |e: &Expr| match e {
+        Expr::Literal(ScalarValue::Int64(Some(v)), _) => i32::try_from(*v).ok().map(lit),
+        _ => None,
+    };
+    match (int(left), int(right)) {
+        (None, Some(right)) if small(l) => Some(binary_expr(left.clone(), op, right)),
+        (Some(left), None) if small(r) => Some(binary_expr(left, op, right.clone())),
+        _ => None,
+    }
+}
+
+impl ExprPlanner for SparkExprPlanner {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        Ok(match self.binary(&expr.op, &expr.left, &expr.right, schema)? {
+            Some(planned) => PlannerResult::Planned(planned),
+            None => PlannerResult::Original(expr),
+        })
+    }
+
+    fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        let whole = match args.first() {
+            Some(Expr::Literal(ScalarValue::Utf8(Some(field)), _)) => !is_fractional_field(field),
+            _ => false,
+        };
+        let part = self.call("date_part", args)?;
+        Ok(PlannerResult::Planned(if whole { cast(part, DataType::Int32) } else { part }))
+    }
+
+    fn plan_field_access(
+        &self,
+        access: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        let RawFieldAccessExpr { field_access, expr } = access;
+        let planned = match (&field_access, expr.get_type(schema)?) {
+            (GetFieldAccess::ListIndex { key }, DataType::Map(_, _)) => {
+                array_element(map_extract(expr, key.as_ref().clone()), lit(1i64))
+            }
+            (GetFieldAccess::ListIndex { key }, DataType::List(_) | DataType::LargeList(_)) => {
+                self.call("__subscript", vec![expr, key.as_ref().clone()])?
+            }
+            (GetFieldAccess::NamedStructField { name }, DataType::Struct(_)) => {
+                get_field(expr, name.to_string())
+            }
+            _ => return Ok(PlannerResult::Original(RawFieldAccessExpr { field_access, expr })),
+        };
+        Ok(PlannerResult::Planned(planned))
+    }
+}

@@ -1,0 +1,34 @@
+//! The functions of Spark SQL that DataFusion and datafusion-spark lack or answer otherwise.
+//!
+//! Registered behind both, so that the last of one name counts.
+
+pub(crate) mod aggregate;
+pub(crate) mod arithmetic;
+pub(crate) mod cast;
+pub(crate) mod collections;
+pub(crate) mod current_time;
+pub(crate) mod datetime;
+mod java_text;
+mod pattern;
+mod scalar;
+mod strings;
+mod time_text;
+mod zone;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::ScalarUDF;
+
+
+/// All scalar functions of this crate but the window markers.
+pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    [
+        arithmetic::functions(),
+        cast::functions(),
+        collections::functions(),
+        current_time::functions(),
+        datetime::functions(),
+        strings::functions(),
+    ]
+    .concat()
+}

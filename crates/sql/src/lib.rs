@@ -1,0 +1,62 @@
+//! SQL text of Spark-flavoured streaming queries, turned into DataFusion logical plans.
+//!
+//! ```text
+//!  text ─► tokens ─► statement ─► statement ─► LogicalPlan
+//!       (dialect)  (tokens:     (rewrite:    (DataFusion's planner with our
+//!                   WATERMARK)   Spark words)  relation, type and operator planners)
+//! ```
+//!
+//! What the text means is here: the grammar that streams add to SQL, Spark's functions with ANSI rules, and the names
+//! of columns. What a plan *does* over a stream is not: a watermark becomes what the [`StreamingHooks`] make of it, and
+//! [`window`] is a function that the streaming planner rewrites.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use datafusion::execution::SessionStateBuilder;
+//! use datafusion::prelude::SessionContext;
+//! use headwater_sql::{BatchHooks, SqlFrontEnd};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> datafusion::error::Result<()> {
+//! let front_end = SqlFrontEnd::new(Arc::new(BatchHooks));
+//! let state = front_end.configure(SessionStateBuilder::new().with_default_features()).build();
+//! let plan = front_end.plan(&state, "SELECT window(TIMESTAMP'2024-01-01 00:00:07', '5 seconds').end AS e").await?;
+//! let rows = SessionContext::new_with_state(state).execute_logical_plan(plan).await?.collect().await?;
+//! assert_eq!(rows[0].num_rows(), 1);
+//! # Ok(())
+//! # }
+//! ```
+
+mod analyzer;
+mod calls;
+mod checked;
+mod dialect;
+mod expr_planner;
+mod front_end;
+mod functions;
+mod hooks;
+mod interval;
+mod markers;
+mod names;
+mod parser;
+mod relation;
+mod rewrite;
+mod spelling;
+mod tokens;
+mod types;
+mod window_refs;
+mod window_spec;
+
+pub use analyzer::SparkSemantics;
+pub use checked::{checked_arithmetic, checked_expression};
+pub use dialect::SparkDialect;
+pub use front_end::SqlFrontEnd;
+pub use functions::aggregate::checked_sum_udaf;
+pub use functions::current_time::{CurrentTime, current_time};
+pub use hooks::{BatchHooks, StreamingHooks, WatermarkDelay};
+pub use interval::{CalendarInterval, MICROS_PER_DAY};
+pub use markers::{
+    Gap, WindowExpr, session_window, session_window_udf, window, window_time, window_time_udf, window_udf,
+};
+pub use parser::{parse, parse_expr};
+pub use window_spec::WindowSpec;
