@@ -24,6 +24,9 @@ use crate::{
 /// How many records are read at the same time.
 const PARALLEL_READS: usize = 16;
 
+/// How often a checkpoint that changes under our eyes is looked at.
+const MAX_LOOKS: usize = 10;
+
 /// The log of a query, as one run of it sees it.
 #[derive(Debug, Clone)]
 pub struct EpochLog {
@@ -122,23 +125,36 @@ impl EpochLog {
     /// [`headwater_core::ErrorKind::Fenced`] if a run has started after this one;
     /// [`headwater_core::ErrorKind::Data`], naming the file, if one is missing or damaged; those of the storage.
     pub async fn recover(&self) -> Result<Recovery> {
-        let (facts, earlier_runs) = self.facts().await?;
-        let start = match decide(facts) {
-            Decision::Fresh => Start::Fresh,
-            Decision::Resume(resume) => Start::Resume(resume),
-            Decision::Replay(replay) => Start::Replay(replay),
-            Decision::Fenced { by } => return Err(self.fenced("the checkpoint", by)),
-            Decision::Corrupt { file, why } => {
-                return Err(Error::data(format!(
-                    "'{file}' in the checkpoint {}: {why}",
-                    self.storage
-                )));
-            }
-        };
-        Ok(Recovery {
-            start,
-            earlier_runs,
-        })
+        let mut last_seen = None;
+        for _ in 0..MAX_LOOKS {
+            let (facts, earlier_runs) = self.facts().await?;
+            let start = match decide(facts.clone()) {
+                Decision::Fresh => Start::Fresh,
+                Decision::Resume(resume) => Start::Resume(resume),
+                Decision::Replay(replay) => Start::Replay(replay),
+                Decision::Fenced { by } => return Err(self.fenced("the checkpoint", by)),
+                // An earlier run that is still alive may have written between two of our looks. What is really
+                // damaged looks the same twice.
+                Decision::Corrupt { .. } if last_seen.as_ref() != Some(&facts) => {
+                    last_seen = Some(facts);
+                    continue;
+                }
+                Decision::Corrupt { file, why } => {
+                    return Err(Error::data(format!(
+                        "'{file}' in the checkpoint {}: {why}",
+                        self.storage
+                    )));
+                }
+            };
+            return Ok(Recovery {
+                start,
+                earlier_runs,
+            });
+        }
+        Err(Error::unavailable(format!(
+            "the checkpoint {} changes while it is read: an earlier run of the query is still alive",
+            self.storage
+        )))
     }
 
     async fn facts(&self) -> Result<(RecoveryFacts, Vec<RunId>)> {
@@ -284,8 +300,9 @@ impl EpochLog {
     /// # Errors
     /// [`headwater_core::ErrorKind::Data`], naming the file, if one is damaged; those of the storage.
     pub async fn history(&self) -> Result<Vec<Planned>> {
-        let floor = self.floor().await?;
         let plans = self.planned_epochs().await?;
+        // Read after the listing: whatever is deleted meanwhile is below it.
+        let floor = self.floor().await?;
         stream::iter(plans.into_iter().filter(|epoch| *epoch >= floor))
             .map(|epoch| async move {
                 self.plan(epoch).await?.ok_or_else(|| {
@@ -382,5 +399,7 @@ async fn epochs(storage: &dyn Storage, folder: &str) -> Result<Vec<Epoch>> {
         .collect())
 }
 
+#[cfg(test)]
+mod sweep;
 #[cfg(test)]
 mod tests;

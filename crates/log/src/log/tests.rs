@@ -289,3 +289,43 @@ async fn a_run_that_slept_through_garbage_collection_cannot_commit_again() {
         "the remains below the floor do no harm"
     );
 }
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_found_out_at_the_next_start() {
+    use crate::store::{FailingStorage, Fault, Operation};
+    let failing = FailingStorage::new(memory());
+    let storage: Arc<dyn Storage> = Arc::new(failing.clone());
+    let log = open(&storage, 1).await;
+    log.put_plan(&planned(0, &log)).await.unwrap();
+    failing.fail_once(Fault::LostAnswer, |operation, path| {
+        operation == Operation::Create && path.starts_with(COMMITS)
+    });
+    let commit = committed(0, &log);
+    let error = log.put_commit(&commit).await.expect_err("no answer");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    // The same run may ask again, or another one may start: the epoch has happened.
+    log.put_commit(&commit).await.unwrap();
+    let next = open(&storage, 2).await;
+    assert!(matches!(
+        next.recover().await.unwrap().start,
+        Start::Resume(_)
+    ));
+}
+
+#[tokio::test]
+async fn a_log_that_moves_while_it_is_read_is_not_taken_for_damaged() {
+    use crate::store::{FailingStorage, Fault, Operation};
+    let failing = FailingStorage::new(memory());
+    let storage: Arc<dyn Storage> = Arc::new(failing.clone());
+    run_epochs(&open(&storage, 1).await, 0..3).await;
+    let log = open(&storage, 2).await;
+    // As if the first run had written all its commits after we looked for them.
+    failing.fail_once(Fault::Missing, |operation, path| {
+        operation == Operation::List && path == COMMITS
+    });
+    assert!(matches!(
+        log.recover().await.unwrap().start,
+        Start::Resume(_)
+    ));
+    assert_eq!(failing.outstanding(), 0);
+}

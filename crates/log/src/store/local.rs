@@ -398,11 +398,25 @@ impl<D: Disk> DiskInner<D> {
         }
     }
 
-    fn remove(&self, path: &str) -> Result<()> {
+    /// Removes a file; `false` if there is none.
+    fn remove(&self, path: &str) -> Result<bool> {
         match self.disk.remove(path) {
-            Err(error) if !is_absent(&error) => Err(self.failed("delete", path, error)),
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(self.failed("delete", path, error)),
         }
+    }
+
+    /// Removes hidden files for good: nobody would look for one that a crash brought back.
+    fn discard(&self, hidden: Vec<String>) -> Result<()> {
+        let mut is_changed = false;
+        for hidden in &hidden {
+            is_changed |= self.remove(hidden)?;
+        }
+        if is_changed {
+            self.sync_dir(STAGING)?;
+        }
+        Ok(())
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<StoredObject>> {
@@ -504,7 +518,9 @@ impl<D: Disk> Storage for DiskStorage<D> {
         let paths = paths.to_vec();
         paths.iter().try_for_each(|path| check_object(path))?;
         run(&self.0, move |inner| {
-            paths.iter().try_for_each(|path| inner.remove(path))
+            paths
+                .iter()
+                .try_for_each(|path| inner.remove(path).map(drop))
         })
         .await
     }
@@ -527,13 +543,12 @@ impl<D: Disk> Storage for DiskStorage<D> {
         if objects.is_empty() {
             return Ok(());
         }
-        let objects = objects.to_vec();
-        run(&self.0, move |inner| {
-            objects
-                .iter()
-                .try_for_each(|object| inner.remove(hidden_name(object)?))
-        })
-        .await
+        let hidden: Result<Vec<String>> = objects
+            .iter()
+            .map(|object| hidden_name(object).map(str::to_owned))
+            .collect();
+        let hidden = hidden?;
+        run(&self.0, move |inner| inner.discard(hidden)).await
     }
 
     async fn discard_prepared(&self, owner: &str) -> Result<()> {
@@ -544,10 +559,8 @@ impl<D: Disk> Storage for DiskStorage<D> {
                 .disk
                 .entries(STAGING)
                 .map_err(|error| inner.failed("list", STAGING, error))?;
-            entries
-                .iter()
-                .filter(|entry| entry.name.starts_with(&owned))
-                .try_for_each(|entry| inner.remove(&format!("{STAGING}/{}", entry.name)))
+            let owned = entries.iter().filter(|it| it.name.starts_with(&owned));
+            inner.discard(owned.map(|it| format!("{STAGING}/{}", it.name)).collect())
         })
         .await
     }
