@@ -10,7 +10,8 @@ use std::{ops::Range, sync::Arc};
 
 use datafusion::{
     arrow::{
-        array::ArrayRef,
+        array::{Array, ArrayRef, BooleanArray, UInt64Array},
+        compute::take,
         datatypes::{DataType, Field, Schema, SchemaRef},
     },
     error::{DataFusionError, Result},
@@ -153,16 +154,7 @@ impl AggregateLayout {
         groups: usize,
     ) -> Result<()> {
         for (slot, accumulator) in self.slots.iter().zip(accumulators) {
-            if slot.distinct.is_some() {
-                // No rows, but the accumulator must know how many groups there are.
-                let nothing: Vec<ArrayRef> = slot
-                    .stored
-                    .state_fields()?
-                    .iter()
-                    .map(|state| datafusion::arrow::array::new_empty_array(state.data_type()))
-                    .collect();
-                accumulator.merge_batch(&nothing, &[], groups)?;
-            } else {
+            if slot.distinct.is_none() {
                 accumulator.merge_batch(&partial[slot.incoming_columns.clone()], ids, groups)?;
             }
         }
@@ -178,7 +170,15 @@ impl AggregateLayout {
         ids: &[usize],
         groups: usize,
     ) -> Result<()> {
-        accumulators[number].update_batch(std::slice::from_ref(new_values), ids, None, groups)
+        // One more row for each group, filtered out again: groups without a new value must be known to exist without
+        // being taken for groups that had one.
+        let added = new_values.len();
+        let rows =
+            UInt64Array::from_iter((0..added as u64).map(Some).chain((0..groups).map(|_| None)));
+        let values = take(new_values, &rows, None)?;
+        let ids: Vec<usize> = ids.iter().copied().chain(0..groups).collect();
+        let wanted: BooleanArray = (0..values.len()).map(|row| Some(row < added)).collect();
+        accumulators[number].update_batch(&[values], &ids, Some(&wanted), groups)
     }
 
     /// Drains the accumulators into states as they are stored.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{ArrayRef, Int8Array, RecordBatch},
-        compute::concat_batches,
+        array::{ArrayRef, Int8Array, RecordBatch, UInt64Array},
+        compute::{concat_batches, take_arrays},
         datatypes::{DataType, Field, Schema, SchemaRef},
     },
     error::{DataFusionError, Result},
@@ -224,6 +224,9 @@ impl Definition {
     }
 
     /// Merges partial rows into the state of the keys they touch; update mode gives those out.
+    ///
+    /// Groups are numbered with the known keys first: DataFusion's accumulators take it that whatever lies below the
+    /// number of groups they are told has had a row, and forget nulls otherwise.
     fn fold(
         &self,
         stores: &mut Stores,
@@ -240,25 +243,27 @@ impl Definition {
         let groups = touched.len();
         let layout = &self.layout;
         let mut accumulators = layout.fresh()?;
-        if !layout.chained() {
-            let (ids, values) = stores.groups.gather(&touched).map_err(external)?;
-            layout.merge_stored(&mut accumulators, &values, &ids, groups)?;
-        }
-        layout.merge_incoming(&mut accumulators, states, touched.row_ids(), groups)?;
+        let order = if layout.chained() {
+            (0..groups).collect()
+        } else {
+            let (mut known, values) = stores.groups.gather(&touched).map_err(external)?;
+            if !known.is_empty() {
+                let numbers: Vec<usize> = (0..known.len()).collect();
+                layout.merge_stored(&mut accumulators, &values, &numbers, known.len())?;
+            }
+            known.extend(touched.new_ids());
+            known
+        };
+        let row_groups = renumbered(touched.row_ids(), &order);
+        layout.merge_incoming(&mut accumulators, states, &row_groups, groups)?;
         for ((number, column, _), store) in layout.distinct().zip(&mut stores.distinct) {
-            let new = new_values(
-                store,
-                &keys,
-                expiry.as_ref(),
-                touched.row_ids(),
-                &states[column],
-            )?;
+            let new = new_values(store, &keys, expiry.as_ref(), &row_groups, &states[column])?;
             layout.update_distinct(&mut accumulators, number, &new.values, &new.ids, groups)?;
         }
         let merged = layout.states(&mut accumulators)?;
         stores
             .groups
-            .put(&touched, merged.clone())
+            .put_ids(&touched, &order, merged.clone())
             .map_err(external)?;
         outcome.updated = groups;
         if self.mode == OutputMode::Update {
@@ -267,14 +272,11 @@ impl Definition {
                 let (ids, values) = stores.groups.gather(&touched).map_err(external)?;
                 layout.merge_stored(&mut accumulators, &values, &ids, groups)?;
             } else {
-                let ids: Vec<usize> = (0..groups).collect();
-                layout.merge_stored(&mut accumulators, &merged, &ids, groups)?;
+                let numbers: Vec<usize> = (0..groups).collect();
+                layout.merge_stored(&mut accumulators, &merged, &numbers, groups)?;
             }
-            let mut columns = stores
-                .groups
-                .touched_keys(&touched, &keys)
-                .map_err(external)?;
-            columns.truncate(self.keys);
+            let order = UInt64Array::from_iter_values(order.iter().map(|id| *id as u64));
+            let mut columns = take_arrays(&touched.keys()[..self.keys], &order, None)?;
             columns.extend(layout.results(&mut accumulators)?);
             outcome.output.push(self.output_batch(columns, groups)?);
         }
@@ -345,6 +347,18 @@ impl Definition {
         }));
         stores
     }
+}
+
+/// The number of each row's group, where `order[number]` is the group's id.
+fn renumbered(row_ids: &[usize], order: &[usize]) -> Vec<usize> {
+    if order.is_sorted() {
+        return row_ids.to_vec();
+    }
+    let mut numbers = vec![0; order.len()];
+    for (number, id) in order.iter().enumerate() {
+        numbers[*id] = number;
+    }
+    row_ids.iter().map(|id| numbers[*id]).collect()
 }
 
 /// One epoch of one partition: state in, work, state out.

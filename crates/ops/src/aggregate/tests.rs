@@ -199,6 +199,7 @@ async fn complete_mode_equals_the_batch_answer_after_every_epoch() {
         "SELECT k, first_value(v), last_value(v), array_agg(v), median(v) FROM t GROUP BY k",
         "SELECT k, count(DISTINCT v), sum(DISTINCT v), count(v) FILTER (WHERE v > 2) FROM t GROUP BY k",
         "SELECT k, first_value(v ORDER BY t), last_value(v ORDER BY t DESC), string_agg(k, ',') FROM t GROUP BY k",
+        "SELECT k, v, sum(nullif(v, v)), avg(CAST(nullif(v, v) AS DECIMAL(10, 2))), sum(DISTINCT nullif(v, 3)) FROM t GROUP BY k, v",
         "SELECT count(*), sum(v), count(DISTINCT k), approx_distinct(v) FROM t",
         "SELECT t, k, count(*) FROM t GROUP BY t, k",
     ] {
