@@ -134,10 +134,7 @@ impl Cell {
                 let cells = value.as_object().ok_or_else(wrong)?.iter().map(|(k, v)| {
                     Ok(Self::Struct(vec![
                         ("keys".into(), Self::Text(k.clone())),
-                        (
-                            "values".into(),
-                            Self::from_json(v, fields[1].data_type())?,
-                        ),
+                        ("values".into(), Self::from_json(v, fields[1].data_type())?),
                     ]))
                 });
                 Self::List(cells.collect::<Result<_>>()?)
@@ -201,7 +198,10 @@ impl Cell {
             DataType::Struct(fields) => {
                 let columns = array.as_struct().columns();
                 let cells = fields.iter().zip(columns).map(|(field, column)| {
-                    Ok((field.name().clone(), Self::from_array(column.as_ref(), row)?))
+                    Ok((
+                        field.name().clone(),
+                        Self::from_array(column.as_ref(), row)?,
+                    ))
                 });
                 Self::Struct(cells.collect::<Result<_>>()?)
             }
@@ -311,7 +311,9 @@ impl fmt::Display for Cell {
             Self::Double(value) => write!(f, "{value:?}"),
             Self::Text(value) => write!(f, "{value:?}"),
             Self::Instant(micros) => match chrono::DateTime::from_timestamp_micros(*micros) {
-                Some(time) => f.write_str(&time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
+                Some(time) => {
+                    f.write_str(&time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+                }
                 None => write!(f, "{micros} us"),
             },
             Self::Date(days) => {

@@ -36,7 +36,7 @@ pub struct FoundBatch {
 /// What one stateful operator reported.
 #[derive(Debug, Clone)]
 pub struct FoundState {
-    /// The engine's name of the operator.
+    /// The operator's name in progress reports, which is the reference engine's.
     pub op: String,
     /// Rows in state afterwards.
     pub total: u64,
@@ -156,12 +156,7 @@ pub fn compare(scenario: &Scenario, found: &Found) -> Result<Verdict> {
 
 /// A refusal counts only if it is one: not an error of ours, and, for a query that the reference engine could
 /// analyse, not a text that we fail to understand.
-fn check_refusal(
-    wanted: &str,
-    phase: Option<&str>,
-    outcome: &Outcome,
-    error: &Error,
-) -> Verdict {
+fn check_refusal(wanted: &str, phase: Option<&str>, outcome: &Outcome, error: &Error) -> Verdict {
     let not_understood = phase != Some("analysis") && is_not_understood(error);
     if error.kind() != ErrorKind::Invalid || not_understood {
         return differ("result", wanted, describe(outcome));
@@ -239,10 +234,7 @@ fn compare_triggers(scenario: &Scenario, found: &Found) -> Result<Verdict> {
 /// Names count where the query gave them; how an engine prints an unnamed expression is its own affair.
 fn compare_columns(expected: &[Column], found: &[String]) -> Verdict {
     let names = |columns: Vec<&str>| format!("({})", columns.join(", "));
-    let is_plain = |name: &str| {
-        name.chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '_')
-    };
+    let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let same = expected.len() == found.len()
         && expected.iter().zip(found).all(|(expected, found)| {
             !is_plain(&expected.name) || expected.name.eq_ignore_ascii_case(found)
@@ -309,7 +301,7 @@ fn compare_batch(
                 .collect::<Result<Row>>()
         })
         .collect::<Result<Vec<_>>>()?;
-    if let Some(difference) = compare_rows(place, rows, found.rows.clone()) {
+    if let Some(difference) = row_difference(place, rows, found.rows.clone()) {
         return Ok(Some(difference));
     }
     if !leniency.limit && expected.num_input_rows != found.num_input_rows {
@@ -319,11 +311,20 @@ fn compare_batch(
             found.num_input_rows,
         ));
     }
-    Ok(compare_state(place, &expected.state, &found.state, leniency))
+    Ok(compare_state(
+        place,
+        &expected.state,
+        &found.state,
+        leniency,
+    ))
 }
 
 /// Compares as multisets: each expected row takes one found row out.
-fn compare_rows(place: &str, expected: Vec<Row>, mut found: Vec<Row>) -> Verdict {
+pub(crate) fn row_difference(
+    place: &str,
+    expected: Vec<Row>,
+    mut found: Vec<Row>,
+) -> Option<Difference> {
     let mut missing = Vec::new();
     for row in expected {
         match found.iter().position(|candidate| same_row(&row, candidate)) {
@@ -347,19 +348,6 @@ fn compare_rows(place: &str, expected: Vec<Row>, mut found: Vec<Row>) -> Verdict
     differ(format!("{place}, rows"), show(&missing), show(&found))
 }
 
-/// The engine's own names of the reference engine's operators.
-fn is_same_operator(recorded: &str, found: &str) -> bool {
-    match recorded {
-        "stateStoreSave" => found == "aggregate",
-        "globalLimit" => found == "limit",
-        "dedupe" => found == "dedup",
-        "dedupeWithinWatermark" => found == "dedup_within_watermark",
-        "sessionWindowStateStoreSaveExec" => found == "session_window",
-        "symmetricHashJoin" => found == "join",
-        _ => false,
-    }
-}
-
 /// Operators whose count of updated rows is the reference engine's bookkeeping.
 fn counts_updates(recorded: &str) -> bool {
     matches!(
@@ -378,7 +366,7 @@ fn compare_state(
         && expected
             .iter()
             .zip(found)
-            .all(|(expected, found)| is_same_operator(&expected.op, &found.op));
+            .all(|(expected, found)| expected.op == found.op);
     if !same_kinds {
         let names = |names: Vec<&str>| format!("[{}]", names.join(", "));
         return differ(
@@ -436,9 +424,12 @@ mod tests {
     #[test]
     fn rows_compare_as_multisets() {
         let rows = |ns: &[i128]| ns.iter().copied().map(row).collect::<Vec<_>>();
-        assert_eq!(compare_rows("b", rows(&[1, 2, 2]), rows(&[2, 1, 2])), None);
+        assert_eq!(
+            row_difference("b", rows(&[1, 2, 2]), rows(&[2, 1, 2])),
+            None
+        );
         let difference =
-            compare_rows("b", rows(&[1, 2, 2]), rows(&[1, 1, 2])).expect("one 2 is missing");
+            row_difference("b", rows(&[1, 2, 2]), rows(&[1, 1, 2])).expect("one 2 is missing");
         assert_eq!(difference.expected, "(2)");
         assert_eq!(difference.found, "(1)");
     }
@@ -463,7 +454,7 @@ mod tests {
             dropped_by_watermark: 1,
         };
         let mut found = FoundState {
-            op: "aggregate".into(),
+            op: "stateStoreSave".into(),
             total: 1,
             updated: 1,
             removed: 0,

@@ -64,9 +64,9 @@ fn read_all<T>(
             if value.is_null() {
                 return Ok(None);
             }
-            read(value).map(Some).ok_or_else(|| {
-                Error::data(format!("{value} is not a value of type {data_type}"))
-            })
+            read(value)
+                .map(Some)
+                .ok_or_else(|| Error::data(format!("{value} is not a value of type {data_type}")))
         })
         .collect()
 }
@@ -86,13 +86,18 @@ fn array(data_type: &DataType, values: &[&Value]) -> Result<ArrayRef> {
         DataType::Int16 => Arc::new(Int16Array::from(read_all(data_type, values, int)?)),
         DataType::Int32 => Arc::new(Int32Array::from(read_all(data_type, values, int)?)),
         DataType::Int64 => Arc::new(Int64Array::from(read_all(data_type, values, int)?)),
-        #[expect(clippy::cast_possible_truncation, reason = "a float column asks for it")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a float column asks for it"
+        )]
         DataType::Float32 => Arc::new(Float32Array::from(read_all(data_type, values, |v| {
             parse_double(v).map(|v| v as f32)
         })?)),
-        DataType::Float64 => {
-            Arc::new(Float64Array::from(read_all(data_type, values, parse_double)?))
-        }
+        DataType::Float64 => Arc::new(Float64Array::from(read_all(
+            data_type,
+            values,
+            parse_double,
+        )?)),
         DataType::Decimal128(precision, scale) => Arc::new(
             Decimal128Array::from(read_all(data_type, values, |v| parse_decimal(v, *scale))?)
                 .with_precision_and_scale(*precision, *scale)?,
@@ -234,7 +239,11 @@ mod tests {
         let schema = types::schema(&columns).expect("known types");
         let full = json!({"l": 5, "d": "NaN", "x": "-1.50", "t": "1969-12-31T23:59:59.999999Z",
             "day": "2024-02-29", "b": true, "s": {"a": 1}, "xs": [1, null]});
-        let rows = [full, json!({}), json!({"s": {"a": null, "b": null}, "xs": []})];
+        let rows = [
+            full,
+            json!({}),
+            json!({"s": {"a": null, "b": null}, "xs": []}),
+        ];
         let rows: Vec<_> = rows
             .iter()
             .map(|row| row.as_object().cloned().expect("an object"))
@@ -250,7 +259,11 @@ mod tests {
         }
         assert_eq!(cells[0][3], Cell::Instant(-1));
         assert_eq!(cells[1][6], Cell::Null);
-        assert_ne!(cells[2][6], Cell::Null, "a struct of nulls is no null struct");
+        assert_ne!(
+            cells[2][6],
+            Cell::Null,
+            "a struct of nulls is no null struct"
+        );
     }
 
     #[test]

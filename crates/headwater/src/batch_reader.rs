@@ -1,0 +1,158 @@
+//! `read()`: the same tables as they are now, for the batch answer.
+
+use std::sync::Arc;
+
+use datafusion::{
+    arrow::datatypes::Schema,
+    datasource::file_format::options::ArrowReadOptions,
+    prelude::{CsvReadOptions, JsonReadOptions, ParquetReadOptions},
+};
+use headwater_core::{Error, Options, Result};
+
+use crate::{error::from_datafusion, frame::DataFrame, session::Session};
+
+/// Describes a static table in files; [`BatchReader::load`] makes it a frame. DataFusion reads the files.
+#[derive(Debug, Clone)]
+#[must_use = "a reader does nothing until load() or one of its like"]
+pub struct BatchReader {
+    session: Session,
+    format: Option<String>,
+    schema: Option<Arc<Schema>>,
+    options: Options,
+}
+
+impl BatchReader {
+    pub(crate) fn new(session: Session) -> Self {
+        Self {
+            session,
+            format: None,
+            schema: None,
+            options: Options::new(),
+        }
+    }
+
+    /// `parquet`, `json`, `csv` or `arrow`.
+    pub fn format(mut self, format: impl Into<String>) -> Self {
+        self.format = Some(format.into());
+        self
+    }
+
+    /// The columns; without it they are read from the files.
+    pub fn schema(mut self, schema: impl Into<Arc<Schema>>) -> Self {
+        self.schema = Some(schema.into());
+        self
+    }
+
+    /// Sets one option. CSV knows `header` (default false), `sep`, `quote`, `escape` and `comment`; the other formats
+    /// know none.
+    pub fn option(mut self, name: impl Into<String>, value: impl ToString) -> Self {
+        self.options.set(name, value.to_string());
+        self
+    }
+
+    /// Sets several options.
+    pub fn options<K, V>(mut self, options: impl IntoIterator<Item = (K, V)>) -> Self
+    where
+        K: Into<String>,
+        V: ToString,
+    {
+        for (name, value) in options {
+            self.options.set(name, value.to_string());
+        }
+        self
+    }
+
+    /// The table at a path or URL: one file, or a folder of them.
+    ///
+    /// # Errors
+    /// `Invalid` if the format or an option is not known, `Unavailable` or `Data` if the files cannot be read.
+    pub async fn load(self, path: &str) -> Result<DataFrame> {
+        let format = self
+            .format
+            .as_deref()
+            .unwrap_or("parquet")
+            .to_ascii_lowercase();
+        match format.as_str() {
+            "parquet" => self.read_parquet(path).await,
+            "json" => self.read_json(path).await,
+            "csv" => self.read_csv(path).await,
+            "arrow" => self.read_arrow(path).await,
+            other => Err(Error::invalid(format!(
+                "unknown format '{other}' of static tables: write parquet, json, csv or arrow"
+            ))),
+        }
+    }
+
+    /// The Parquet files at a path.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn parquet(self, path: &str) -> Result<DataFrame> {
+        self.format("parquet").load(path).await
+    }
+
+    /// The JSON files at a path: one object per line.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn json(self, path: &str) -> Result<DataFrame> {
+        self.format("json").load(path).await
+    }
+
+    /// The CSV files at a path.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn csv(self, path: &str) -> Result<DataFrame> {
+        self.format("csv").load(path).await
+    }
+
+    async fn read_parquet(self, path: &str) -> Result<DataFrame> {
+        self.options.deny_unknown("format 'parquet'", &[])?;
+        let mut options = ParquetReadOptions::default();
+        options.schema = self.schema.as_deref();
+        let frame = self.session.context().read_parquet(path, options).await;
+        frame.map(DataFrame::from).map_err(from_datafusion)
+    }
+
+    async fn read_json(self, path: &str) -> Result<DataFrame> {
+        self.options.deny_unknown("format 'json'", &[])?;
+        let mut options = JsonReadOptions::default();
+        options.schema = self.schema.as_deref();
+        let frame = self.session.context().read_json(path, options).await;
+        frame.map(DataFrame::from).map_err(from_datafusion)
+    }
+
+    async fn read_arrow(self, path: &str) -> Result<DataFrame> {
+        self.options.deny_unknown("format 'arrow'", &[])?;
+        let mut options = ArrowReadOptions::default();
+        options.schema = self.schema.as_deref();
+        let frame = self.session.context().read_arrow(path, options).await;
+        frame.map(DataFrame::from).map_err(from_datafusion)
+    }
+
+    async fn read_csv(self, path: &str) -> Result<DataFrame> {
+        self.options.deny_unknown(
+            "format 'csv'",
+            &["header", "sep", "quote", "escape", "comment"],
+        )?;
+        let one_byte = |name: &str| -> Result<Option<u8>> {
+            match self.options.get(name).map(str::as_bytes) {
+                None => Ok(None),
+                Some([byte]) => Ok(Some(*byte)),
+                Some(_) => Err(Error::invalid(format!(
+                    "option '{name}' of format 'csv' takes one ASCII character"
+                ))),
+            }
+        };
+        let mut options = CsvReadOptions::new()
+            .has_header(self.options.parse("header")?.unwrap_or(false))
+            .delimiter(one_byte("sep")?.unwrap_or(b','))
+            .quote(one_byte("quote")?.unwrap_or(b'"'));
+        options.escape = one_byte("escape")?;
+        options.comment = one_byte("comment")?;
+        options.schema = self.schema.as_deref();
+        let frame = self.session.context().read_csv(path, options).await;
+        frame.map(DataFrame::from).map_err(from_datafusion)
+    }
+}

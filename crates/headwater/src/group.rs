@@ -1,0 +1,152 @@
+//! Rows grouped by keys, waiting for what to compute per group.
+
+use datafusion::{
+    common::{
+        Column,
+        tree_node::{Transformed, TreeNode},
+    },
+    functions_aggregate::expr_fn::{avg, count, max, min, sum},
+    logical_expr::{Expr, utils::find_aggregate_exprs},
+    prelude::lit,
+};
+use headwater_core::Result;
+
+use crate::{
+    columns::{IntoExpr, expressions},
+    error::from_datafusion,
+    frame::DataFrame,
+};
+
+/// The result of [`DataFrame::group_by`]: say with [`GroupedFrame::agg`] what to compute per group.
+#[derive(Debug, Clone)]
+#[must_use = "a grouped frame does nothing until it is aggregated"]
+pub struct GroupedFrame {
+    pub(crate) frame: DataFrame,
+    pub(crate) keys: Vec<Expr>,
+}
+
+impl GroupedFrame {
+    /// One row per group: the keys, then these expressions, which may compute with aggregates
+    /// (`sum(col("v")) + count(lit(1))`).
+    ///
+    /// # Errors
+    /// `Invalid` if a column does not exist or an expression is neither a key nor an aggregate.
+    pub fn agg<I>(self, aggregates: I) -> Result<DataFrame>
+    where
+        I: IntoIterator,
+        I::Item: IntoExpr,
+    {
+        let wanted = expressions(aggregates, self.frame.schema());
+        let aggregates = find_aggregate_exprs(&wanted);
+        let key_count = self.keys.len();
+        let grouped = self
+            .frame
+            .into_inner()
+            .aggregate(self.keys, aggregates.clone())
+            .map_err(from_datafusion)?;
+        let mut output: Vec<Expr> = grouped
+            .schema()
+            .columns()
+            .into_iter()
+            .map(Expr::Column)
+            .collect();
+        // Aggregates come last; what stands before are the keys (more than `key_count` with grouping sets).
+        output.truncate(output.len().saturating_sub(aggregates.len()).max(key_count));
+        for expr in wanted {
+            output.push(on_aggregated(expr, &aggregates)?);
+        }
+        DataFrame::from(grouped).select(output)
+    }
+
+    /// Rows per group, as column `count`.
+    pub fn count(self) -> Result<DataFrame> {
+        self.agg([count(lit(1)).alias("count")])
+    }
+
+    /// Sum of each column per group, as `sum(column)`.
+    pub fn sum<I>(self, columns: I) -> Result<DataFrame>
+    where
+        I: IntoIterator,
+        I::Item: IntoExpr,
+    {
+        self.each("sum", sum, columns)
+    }
+
+    /// Mean of each column per group, as `avg(column)`.
+    pub fn avg<I>(self, columns: I) -> Result<DataFrame>
+    where
+        I: IntoIterator,
+        I::Item: IntoExpr,
+    {
+        self.each("avg", avg, columns)
+    }
+
+    /// The same as [`Self::avg`].
+    pub fn mean<I>(self, columns: I) -> Result<DataFrame>
+    where
+        I: IntoIterator,
+        I::Item: IntoExpr,
+    {
+        self.avg(columns)
+    }
+
+    /// Smallest value of each column per group, as `min(column)`.
+    pub fn min<I>(self, columns: I) -> Result<DataFrame>
+    where
+        I: IntoIterator,
+        I::Item: IntoExpr,
+    {
+        self.each("min", min, columns)
+    }
+
+    /// Largest value of each column per group, as `max(column)`.
+    pub fn max<I>(self, columns: I) -> Result<DataFrame>
+    where
+        I: IntoIterator,
+        I::Item: IntoExpr,
+    {
+        self.each("max", max, columns)
+    }
+
+    fn each<I>(self, name: &str, function: fn(Expr) -> Expr, columns: I) -> Result<DataFrame>
+    where
+        I: IntoIterator,
+        I::Item: IntoExpr,
+    {
+        let columns = expressions(columns, self.frame.schema());
+        let aggregates: Vec<Expr> = columns
+            .into_iter()
+            .map(|column| {
+                let shown = match &column {
+                    Expr::Column(column) => column.name.clone(),
+                    other => other.schema_name().to_string(),
+                };
+                function(column).alias(format!("{name}({shown})"))
+            })
+            .collect();
+        self.agg(aggregates)
+    }
+}
+
+/// Rewrites an expression over the input into one over the aggregated rows, keeping its name.
+fn on_aggregated(expr: Expr, aggregates: &[Expr]) -> Result<Expr> {
+    let name = expr.schema_name().to_string();
+    let is_aliased = matches!(expr, Expr::Alias(_));
+    let rewritten = expr
+        .transform_down(|expr| {
+            Ok(if aggregates.contains(&expr) {
+                let column = Column::from_name(expr.schema_name().to_string());
+                Transformed::complete(Expr::Column(column))
+            } else {
+                Transformed::no(expr)
+            })
+        })
+        .map_err(from_datafusion)?
+        .data;
+    let keeps_its_name = is_aliased || rewritten.schema_name().to_string() == name;
+    Ok(if keeps_its_name {
+        rewritten
+    } else {
+        rewritten.alias(name)
+    })
+}

@@ -1,0 +1,21 @@
+//! What a program over streams usually needs: `use headwater::prelude::*;`.
+
+pub use datafusion::{
+    arrow::{
+        array::RecordBatch,
+        datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    },
+    common::JoinType,
+    functions_aggregate::expr_fn::{
+        approx_distinct, array_agg, avg, bool_and, bool_or, count, count_distinct, max, median,
+        min, stddev, sum,
+    },
+    logical_expr::{Expr, when},
+    prelude::{col, ident, lit},
+};
+pub use headwater_sql::{WindowExpr, session_window, window, window_time};
+
+pub use crate::{
+    DataFrame, Error, ErrorKind, IntoExpr, OutputMode, Result, Session, StreamingQuery,
+    StreamingQueryListener, Trigger,
+};

@@ -1,0 +1,313 @@
+//! The way in: a session holds the tables, functions and queries of one program.
+
+use std::{fmt, sync::Arc};
+
+use datafusion::{
+    arrow::record_batch::RecordBatch,
+    catalog::TableProvider,
+    common::DFSchema,
+    execution::{SessionState, SessionStateBuilder},
+    logical_expr::{AggregateUDF, Expr, ScalarUDF},
+    prelude::{SessionConfig, SessionContext},
+};
+use headwater_connect::{memory::MemoryStream, registry::ConnectorRegistry};
+use headwater_core::{Clock, Error, Result, SourceProvider, SystemClock};
+use headwater_engine::{Settings, StreamingQueryManager};
+use headwater_plan::StreamTable;
+use headwater_sql::SqlFrontEnd;
+
+use crate::{
+    batch_reader::BatchReader,
+    batch_rules::{BatchWindows, CheckedArithmetic},
+    error::from_datafusion,
+    frame::DataFrame,
+    reader::StreamReader,
+    services::Services,
+    sql_hooks::Hooks,
+};
+
+/// Tables, functions, settings and queries of one program. Clones are the same session.
+///
+/// It holds a DataFusion [`SessionContext`], reached with [`Session::context`]: whatever is registered there can be
+/// used in streaming queries too.
+#[derive(Clone)]
+pub struct Session {
+    context: SessionContext,
+    services: Arc<Services>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("settings", &self.services.settings)
+            .field("queries", &self.services.queries)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Session {
+    /// A session with the defaults of [`SessionBuilder`].
+    pub fn new() -> Self {
+        // Nothing in the defaults can be refused.
+        SessionBuilder::default().assemble()
+    }
+
+    /// A session to be configured.
+    pub fn builder() -> SessionBuilder {
+        SessionBuilder::default()
+    }
+
+    /// The DataFusion context underneath.
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// Reads a table that never stops growing.
+    pub fn read_stream(&self) -> StreamReader {
+        StreamReader::new(self.clone())
+    }
+
+    /// Reads a table as it is now: the same sources and options, the batch answer.
+    pub fn read(&self) -> BatchReader {
+        BatchReader::new(self.clone())
+    }
+
+    /// A registered table, growing or not.
+    ///
+    /// # Errors
+    /// `Invalid` if there is none of this name.
+    pub async fn table(&self, name: &str) -> Result<DataFrame> {
+        let frame = self.context.table(name).await.map_err(from_datafusion)?;
+        Ok(frame.into())
+    }
+
+    /// Plans a SQL query over the registered tables; one over a stream gives a streaming frame. Statements that
+    /// define something (`CREATE VIEW`, `CREATE EXTERNAL TABLE`, …) take effect at once.
+    ///
+    /// # Errors
+    /// `Invalid` if the text cannot be understood.
+    pub async fn sql(&self, text: &str) -> Result<DataFrame> {
+        let state = self.context.state();
+        let plan = self
+            .services
+            .front_end
+            .plan(&state, text)
+            .await
+            .map_err(from_datafusion)?;
+        let frame = self
+            .context
+            .execute_logical_plan(plan)
+            .await
+            .map_err(from_datafusion)?;
+        Ok(frame.into())
+    }
+
+    /// Reads a SQL expression, with its alias if it has one, against columns; see also [`DataFrame::expr`].
+    ///
+    /// # Errors
+    /// `Invalid` if the text is no expression, or names what does not exist.
+    pub fn expr(&self, text: &str, columns: &DFSchema) -> Result<Expr> {
+        self.services.parse_expr(&self.state(), columns, text)
+    }
+
+    /// Makes a source a table, under a name that SQL and [`Session::table`] use. A table of that name is replaced.
+    ///
+    /// # Errors
+    /// `Invalid` if the name cannot be one.
+    pub fn register_stream(&self, name: &str, source: Arc<dyn SourceProvider>) -> Result<()> {
+        self.register_table(name, Arc::new(StreamTable::new(name, source)))
+    }
+
+    /// Makes a memory stream a table under its own name, and readable with `format("memory")`.
+    ///
+    /// # Errors
+    /// `Invalid` if the name cannot be one.
+    pub fn register_memory_stream(&self, stream: &MemoryStream) -> Result<()> {
+        self.services.connectors.register_memory_stream(stream);
+        self.register_stream(stream.name(), Arc::new(stream.provider()))
+    }
+
+    /// The sources and sinks that `format("…")` knows; one's own are registered here.
+    pub fn connectors(&self) -> &ConnectorRegistry {
+        &self.services.connectors
+    }
+
+    /// Registers a table of DataFusion. A table of that name is replaced.
+    ///
+    /// # Errors
+    /// `Invalid` if the name cannot be one.
+    pub fn register_table(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
+        self.context
+            .register_table(name, table)
+            .map(drop)
+            .map_err(from_datafusion)
+    }
+
+    /// Registers one batch as a static table. A table of that name is replaced.
+    ///
+    /// # Errors
+    /// `Invalid` if the name cannot be one.
+    pub fn register_batch(&self, name: &str, batch: RecordBatch) -> Result<()> {
+        self.context
+            .register_batch(name, batch)
+            .map(drop)
+            .map_err(from_datafusion)
+    }
+
+    /// Gives a frame a name in SQL. A table of that name is replaced.
+    ///
+    /// # Errors
+    /// `Invalid` if the name cannot be one.
+    pub fn register_view(&self, name: &str, frame: DataFrame) -> Result<()> {
+        self.register_table(name, frame.into_inner().into_view())
+    }
+
+    /// Registers a scalar function for SQL.
+    pub fn register_udf(&self, function: ScalarUDF) {
+        self.context.register_udf(function);
+    }
+
+    /// Registers an aggregate function for SQL; its state must be mergeable, as DataFusion asks of every aggregate.
+    pub fn register_udaf(&self, function: AggregateUDF) {
+        self.context.register_udaf(function);
+    }
+
+    /// The streaming queries of this session.
+    pub fn streams(&self) -> &StreamingQueryManager {
+        &self.services.queries
+    }
+
+    /// What queries of this session are started with.
+    pub fn settings(&self) -> &Settings {
+        &self.services.settings
+    }
+
+    /// The clock of this session's queries.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.services.clock
+    }
+
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
+    }
+
+    pub(crate) fn state(&self) -> SessionState {
+        self.context.state()
+    }
+}
+
+/// Configures a [`Session`].
+#[derive(Debug)]
+#[must_use = "a builder makes a session only when it is built"]
+pub struct SessionBuilder {
+    settings: Settings,
+    spark_functions: bool,
+    time_zone: String,
+    clock: Arc<dyn Clock>,
+    config: SessionConfig,
+}
+
+impl Default for SessionBuilder {
+    fn default() -> Self {
+        Self {
+            settings: Settings::default(),
+            spark_functions: false,
+            time_zone: "UTC".to_owned(),
+            clock: Arc::new(SystemClock::default()),
+            config: SessionConfig::new().with_information_schema(true),
+        }
+    }
+}
+
+impl SessionBuilder {
+    /// Settings of the session's queries: state partitions, retention, ….
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Whether functions with a name that Spark has too do what Spark's do, Spark-only functions included. Off by
+    /// default: then they do what DataFusion's do.
+    pub fn spark_functions(mut self, on: bool) -> Self {
+        self.spark_functions = on;
+        self
+    }
+
+    /// Whether to refuse what Spark refuses, even where headwater could run it (aggregates over distinct values, for
+    /// instance). Off by default.
+    pub fn strict_spark(mut self, on: bool) -> Self {
+        self.settings.strict_spark = on;
+        self
+    }
+
+    /// Time zone in which functions show timestamps as dates and hours, such as `Europe/Paris`. Windows align to UTC
+    /// whatever it is. UTC by default.
+    pub fn time_zone(mut self, zone: impl Into<String>) -> Self {
+        self.time_zone = zone.into();
+        self
+    }
+
+    /// The clock that triggers and `current_timestamp()` follow: another one in tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// DataFusion's configuration.
+    pub fn datafusion_config(mut self, config: SessionConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Makes the session.
+    ///
+    /// # Errors
+    /// `Invalid` if a setting cannot be what it is, or the time zone is not known.
+    pub fn build(self) -> Result<Session> {
+        self.settings.check()?;
+        self.time_zone
+            .parse::<datafusion::arrow::array::timezone::Tz>()
+            .map_err(|_| {
+                Error::invalid(format!(
+                    "unknown time zone '{}': write one such as UTC, Europe/Paris or +02:00",
+                    self.time_zone
+                ))
+            })?;
+        Ok(self.assemble())
+    }
+
+    fn assemble(self) -> Session {
+        let front_end = SqlFrontEnd::new(Arc::new(Hooks)).spark(self.spark_functions);
+        let services = Arc::new(Services {
+            queries: StreamingQueryManager::new(),
+            connectors: ConnectorRegistry::default(),
+            front_end,
+            settings: self.settings,
+            clock: self.clock,
+        });
+        let mut config = self.config.with_extension(Arc::clone(&services));
+        config.options_mut().execution.time_zone = Some(self.time_zone);
+        let builder = SessionStateBuilder::new()
+            .with_config(config)
+            .with_default_features();
+        let mut state = services
+            .front_end
+            .configure(builder)
+            .with_analyzer_rule(Arc::new(BatchWindows))
+            .with_physical_optimizer_rule(Arc::new(CheckedArithmetic))
+            .build();
+        // The default catalog exists now. States derived from this one share it, and must not put an empty one there.
+        let catalog = &mut state.config_mut().options_mut().catalog;
+        catalog.create_default_catalog_and_schema = false;
+        Session {
+            context: SessionContext::new_with_state(state),
+            services,
+        }
+    }
+}

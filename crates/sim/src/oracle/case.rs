@@ -1,0 +1,201 @@
+//! Random queries over random input, from one seed.
+
+use headwater_core::OutputMode;
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+
+use super::shape::{Filter, QueryShape, Windows};
+
+/// One row of the input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Event time in microseconds since 1970.
+    pub time: Option<i64>,
+    /// A key of few values.
+    pub key: Option<&'static str>,
+    /// A small number.
+    pub value: Option<i64>,
+    /// A decimal with two digits behind the point, unscaled.
+    pub price: Option<i128>,
+    /// A truth value.
+    pub flag: Option<bool>,
+}
+
+/// What happens before the rows of a step arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// Nothing.
+    None,
+    /// The query stops and starts again.
+    Restart,
+    /// The same, and the newest commit record is lost.
+    LostCommit,
+}
+
+/// One step: maybe a restart, then blocks of rows, then triggers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaseStep {
+    /// What happens first.
+    pub interruption: Interruption,
+    /// Each is one block of the stream.
+    pub blocks: Vec<Vec<Event>>,
+    /// One trigger only, so that an epoch without data may stay due.
+    pub single_trigger: bool,
+}
+
+/// A query and what it is fed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// What the case was made from.
+    pub seed: u64,
+    /// The query.
+    pub query: QueryShape,
+    /// Partitions of its state.
+    pub partitions: usize,
+    /// Its input.
+    pub steps: Vec<CaseStep>,
+}
+
+/// 2024-01-01T00:00:00Z.
+const BASE_MICROS: i64 = 1_704_067_200_000_000;
+const SECOND: i64 = 1_000_000;
+
+/// Aggregates whose batch answer does not depend on how the input is cut into epochs.
+const AGGREGATES: &[&str] = &[
+    "count(*)",
+    "count(v)",
+    "sum(v)",
+    "min(v)",
+    "max(v)",
+    "avg(v)",
+    "sum(x)",
+    "avg(x)",
+    "min(x)",
+    "max(k)",
+    "min(ts)",
+    "max(ts)",
+    "count(DISTINCT v)",
+    "sum(DISTINCT v)",
+    "count(DISTINCT k)",
+    "first_value(v)",
+    "last_value(v)",
+    "array_agg(v)",
+    "stddev(v)",
+    "var_pop(v)",
+    "median(v)",
+    "bit_xor(v)",
+    "bool_and(b)",
+    "bool_or(b)",
+    "approx_distinct(v)",
+    "count(*) FILTER (WHERE b)",
+    "sum(v) FILTER (WHERE v > 3)",
+];
+
+impl Case {
+    /// The case of a seed: always the same.
+    pub fn of(seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let query = query(&mut random);
+        let mut clock = 0;
+        let steps = (0..random.random_range(1..=6))
+            .map(|number| step(&mut random, number, &mut clock))
+            .collect();
+        Self {
+            seed,
+            query,
+            partitions: random.random_range(1..=4),
+            steps,
+        }
+    }
+}
+
+fn query(random: &mut StdRng) -> QueryShape {
+    let filter = match random.random_range(0..5) {
+        0 => Filter::ValueAbove(random.random_range(0..6)),
+        1 => Filter::KeyIsNot("b"),
+        2 => Filter::TimeBefore(BASE_MICROS + random.random_range(10..60) * SECOND),
+        _ => Filter::None,
+    };
+    if random.random_range(0..8) == 0 {
+        return QueryShape {
+            filter,
+            ..QueryShape::default()
+        };
+    }
+    let delay = random
+        .random_bool(0.7)
+        .then(|| *[0, 5, 10].choose(random).expect("three delays"));
+    let window = random.random_bool(0.7).then(|| {
+        let size = *[4, 5, 10].choose(random).expect("three sizes");
+        let slide = *[size, size, 2, 3].choose(random).expect("four slides");
+        Windows {
+            size,
+            slide,
+            start: *[0, 0, 1, -1].choose(random).expect("four starts"),
+        }
+    });
+    let mut keys: Vec<&'static str> = Vec::new();
+    for key in ["k", "v", "b"] {
+        if random.random_bool(0.3) {
+            keys.push(key);
+        }
+    }
+    let by_time = window.is_none() && random.random_bool(0.4);
+    let has_time = window.is_some() || by_time;
+    let mut modes = vec![OutputMode::Complete, OutputMode::Update];
+    if has_time && delay.is_some() {
+        modes.extend([OutputMode::Append; 3]);
+    }
+    let mode = *modes.choose(random).expect("two modes at least");
+    let count = random.random_range(1..=4);
+    let aggregates = AGGREGATES.choose_multiple(random, count).copied().collect();
+    // What HAVING lets out in update mode depends on the epochs by definition.
+    let having = (mode != OutputMode::Update && random.random_bool(0.2)).then_some("count(*) > 1");
+    QueryShape {
+        filter,
+        delay,
+        window,
+        by_time,
+        keys,
+        aggregates,
+        having,
+        mode,
+    }
+}
+
+fn step(random: &mut StdRng, number: usize, clock: &mut i64) -> CaseStep {
+    let interruption = match random.random_range(0..6) {
+        0 if number > 0 => Interruption::Restart,
+        1 if number > 0 => Interruption::LostCommit,
+        _ => Interruption::None,
+    };
+    *clock += random.random_range(0..20) * SECOND;
+    let blocks = (0..random.random_range(0..=3))
+        .map(|_| {
+            (0..random.random_range(0..=8))
+                .map(|_| event(random, *clock))
+                .collect()
+        })
+        .collect();
+    CaseStep {
+        interruption,
+        blocks,
+        single_trigger: random.random_bool(0.3),
+    }
+}
+
+fn event(random: &mut StdRng, clock: i64) -> Event {
+    let present = |random: &mut StdRng| random.random_bool(0.9);
+    let fraction = if random.random_bool(0.3) {
+        random.random_range(0..SECOND)
+    } else {
+        0
+    };
+    let time = BASE_MICROS + clock + random.random_range(-15..10) * SECOND + fraction;
+    Event {
+        time: present(random).then_some(time),
+        key: present(random).then(|| *["a", "b", "c"].choose(random).expect("three keys")),
+        value: present(random).then(|| random.random_range(-3..8)),
+        price: present(random).then(|| random.random_range(-500..2_000)),
+        flag: present(random).then(|| random.random_bool(0.5)),
+    }
+}

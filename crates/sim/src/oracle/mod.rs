@@ -1,0 +1,25 @@
+//! The oracle: what a query over a stream gave must be what DataFusion answers over the finished table.
+//!
+//! For a random query, a random input cut into epochs at random, late rows, restarts and lost commit records:
+//!
+//! * complete mode: after every epoch the rows are the batch answer over the input so far;
+//! * append mode: all rows together are the batch answer over the closed windows, without the (row, window) pairs that
+//!   came too late;
+//! * update mode: the last row of each key is its row in the batch answer, again without what came too late;
+//! * an epoch that runs again gives the same rows again.
+//!
+//! Which pairs are late is decided here by a model of a few lines that shares no code with the engine, and the
+//! watermark that the engine reports is checked against that model.
+//!
+//! What it can catch: wrong results, lost or doubled rows over restarts, wrong lateness, wrong emission. What it cannot:
+//! an error that DataFusion's batch answer shares (a wrong function), late rows that are counted wrongly, and anything
+//! about files.
+
+mod case;
+mod check;
+mod model;
+mod shape;
+
+pub use case::{Case, CaseStep, Event, Interruption};
+pub use check::check;
+pub use shape::{Filter, QueryShape, Windows};

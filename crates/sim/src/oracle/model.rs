@@ -1,0 +1,86 @@
+//! What is late and what is closed, in a few lines that know nothing of the engine.
+
+use super::{case::Event, shape::QueryShape};
+
+/// One row in one window (or under one key that closes), and when it stops counting.
+#[derive(Debug, Clone)]
+pub(super) struct Pair {
+    pub(super) event: Event,
+    pub(super) window: Option<(i64, i64)>,
+    /// The watermark, in microseconds, from which on the group is closed; none if it never is.
+    pub(super) closes_at: Option<i64>,
+}
+
+/// The model of one query: its watermark and the pairs that count.
+#[derive(Debug)]
+pub(super) struct Model {
+    shape: QueryShape,
+    /// The watermark after the epochs so far, in milliseconds.
+    pub(super) watermark: i64,
+    pub(super) pairs: Vec<Pair>,
+}
+
+impl Model {
+    pub(super) fn new(shape: &QueryShape) -> Self {
+        Self {
+            shape: shape.clone(),
+            watermark: 0,
+            pairs: Vec::new(),
+        }
+    }
+
+    /// Takes the rows of one epoch. `late_below` is the watermark that filters late rows in it, in milliseconds.
+    pub(super) fn take(&mut self, events: &[Event], late_below: i64) {
+        let shape = &self.shape;
+        let mut highest: Option<i64> = None;
+        for event in events {
+            let passes = shape.filter.passes(event);
+            if let Some(time) = event.time
+                && (passes || shape.filter.stays_above_the_watermark())
+            {
+                highest = highest.max(Some(time.div_euclid(1_000)));
+            }
+            if !passes {
+                continue;
+            }
+            let pairs = self.pairs_of(event);
+            self.pairs.extend(
+                pairs
+                    .into_iter()
+                    .filter(|pair| !Self::is_closed(pair, late_below)),
+            );
+        }
+        if let (Some(delay), Some(highest)) = (self.shape.delay, highest) {
+            self.watermark = self.watermark.max(highest - delay * 1_000);
+        }
+    }
+
+    fn pairs_of(&self, event: &Event) -> Vec<Pair> {
+        let shape = &self.shape;
+        // Nothing is late, and nothing closes, without a watermark and in complete mode.
+        let closes = shape.delay.is_some() && shape.mode != headwater_core::OutputMode::Complete;
+        match (shape.window, event.time) {
+            (Some(windows), Some(time)) => windows
+                .of(time)
+                .into_iter()
+                .map(|(start, end)| Pair {
+                    event: event.clone(),
+                    window: Some((start, end)),
+                    closes_at: closes.then_some(end),
+                })
+                .collect(),
+            (Some(_), None) => Vec::new(),
+            (None, time) => vec![Pair {
+                event: event.clone(),
+                window: None,
+                closes_at: time.filter(|_| closes && shape.by_time),
+            }],
+        }
+    }
+
+    /// Whether a pair's group is closed at a watermark in milliseconds.
+    pub(super) fn is_closed(pair: &Pair, watermark: i64) -> bool {
+        pair.closes_at
+            .is_some_and(|closes_at| closes_at <= watermark.saturating_mul(1_000))
+    }
+}
