@@ -251,7 +251,7 @@ where
 /// Zeros of either sign are one value, and so are all NaN.
 fn float(value: f64) -> u64 {
     let canonical = if value.is_nan() {
-        f64::NAN.to_bits() & !(1 << 63)
+        0x7ff8_0000_0000_0000
     } else {
         (value + 0.0).to_bits()
     };

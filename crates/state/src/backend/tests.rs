@@ -343,3 +343,104 @@ async fn upkeep_asks_for_merges_and_merged_files_restore_the_same() -> Result<()
     assert_eq!(restored.version(), Some(Epoch(99)));
     Ok(())
 }
+
+/// Files written by the first version of the formats; see `docs/formats-state.md`. To make those of a new version, run
+/// this test with `WRITE_GOLDEN` set to a folder.
+#[tokio::test]
+async fn golden_files_of_every_version_can_be_read() -> Result<()> {
+    if let Ok(folder) = std::env::var("WRITE_GOLDEN") {
+        write_golden(&folder).await?;
+    }
+    let manifest = include_str!("../golden/v1/manifest.json");
+    let storage = Arc::new(MemoryStorage::new());
+    let manifest: StateManifest = serde_json::from_str(manifest)?;
+    let snapshot = include_bytes!("../golden/v1/snapshot").as_slice();
+    let delta = include_bytes!("../golden/v1/delta").as_slice();
+    for (path, bytes) in manifest.paths().zip([snapshot, delta]) {
+        storage.replace(path, bytes.into()).await?;
+    }
+    let backend = StateBackend::new(storage, manifest);
+    let mut rows = vec![];
+    for partition in 0..3 {
+        let index = Arc::new(RowIndexFactory);
+        let state = backend
+            .load("agg", "groups", partition, 3, golden_spec(), index)
+            .await?;
+        for batch in state.scan()? {
+            let text = arrow::util::pretty::pretty_format_batches(&[batch])?.to_string();
+            let lines = text.lines().filter(|line| line.starts_with("| ")).skip(1);
+            rows.extend(lines.map(|line| line.split_whitespace().collect::<String>()));
+        }
+    }
+    rows.sort();
+    assert_eq!(
+        rows,
+        [
+            "|key10|1100|",
+            "|key11|1100|",
+            "|key6|3|",
+            "|key8|4|",
+            "|key9|1100|"
+        ]
+    );
+    Ok(())
+}
+
+fn golden_spec() -> StateSpec {
+    StateSpec {
+        keys: Arc::new(Schema::new(vec![Field::new("key", DataType::Utf8, true)])),
+        expires: true,
+        bucket_millis: 1_000,
+        ..spec()
+    }
+}
+
+async fn write_golden(folder: &str) -> Result<()> {
+    let storage = Arc::new(MemoryStorage::new());
+    let backend = StateBackend::new(
+        Arc::clone(&storage) as Arc<dyn Storage>,
+        StateManifest::default(),
+    );
+    let index = Arc::new(RowIndexFactory);
+    let mut state = KeyedState::new(golden_spec(), index)?;
+    let touch = |state: &mut KeyedState, keys: std::ops::Range<i64>| {
+        let names = keys.clone().map(|key| Some(format!("key {key}")));
+        let names: ArrayRef = Arc::new(names.collect::<arrow::array::StringArray>());
+        // Keys that are a multiple of four never expire.
+        let expiry: Int64Array = keys
+            .map(|key| (key % 4 != 0).then_some(key * 1_000))
+            .collect();
+        state.touch(&[names], Some(&expiry))
+    };
+    let touched = touch(&mut state, 0..9)?;
+    let values = Int64Array::from_iter_values((0..9).map(|value| value / 2));
+    state.put(&touched, vec![Arc::new(values)])?;
+    commit(&backend, std::slice::from_mut(&mut state), 0).await?;
+    let parts = vec![("groups".to_owned(), 0, state.snapshot())];
+    let snapshot = backend
+        .write_snapshot("agg", Epoch(0), RUN, 1, parts)
+        .await?;
+    backend.adopt(backend.next_manifest([("agg".to_owned(), snapshot)])?);
+    let touched = touch(&mut state, 9..12)?;
+    state.put(&touched, vec![Arc::new(Int64Array::from(vec![1_100; 3]))])?;
+    let touched = touch(&mut state, 0..1)?;
+    state.remove(&touched)?;
+    let touched = touch(&mut state, 4..5)?;
+    state.remove(&touched)?;
+    let touched = touch(&mut state, 7..8)?;
+    state.remove(&touched)?;
+    state.expire(5_000, false)?;
+    commit(&backend, std::slice::from_mut(&mut state), 1).await?;
+    let manifest = backend.manifest();
+    let write = |name: &str, bytes: &[u8]| {
+        std::fs::write(format!("{folder}/{name}"), bytes)
+            .map_err(|error| Error::unavailable("cannot write a golden file").with_source(error))
+    };
+    for (name, path) in ["snapshot", "delta"].into_iter().zip(manifest.paths()) {
+        write(name, &storage.read(path).await?.expect("it was written"))?;
+    }
+    write(
+        "manifest.json",
+        serde_json::to_string_pretty(manifest.as_ref())?.as_bytes(),
+    )
+}

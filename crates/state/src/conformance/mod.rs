@@ -116,6 +116,11 @@ impl Random {
     }
 
     fn keys(&mut self) -> Vec<u16> {
+        if self.below(10) == 0 {
+            // Enough neighbours to make more buckets than there may be segments.
+            let first = self.below(3_000) as u16;
+            return (first..first + 1_000).collect();
+        }
         let rows = 1 << self.below(8);
         let range = 1 << (1 + self.below(11));
         (0..rows).map(|_| self.below(range) as u16).collect()

@@ -19,7 +19,9 @@ fn keys() -> impl Strategy<Value = Vec<u16>> {
     prop_oneof![
         vec(0..8u16, 0..40),
         vec(0..300u16, 0..300),
-        vec(any::<u16>(), 0..50)
+        vec(any::<u16>(), 0..50),
+        // Enough neighbours to make more buckets than there may be segments.
+        (0..3_000u16, 0..1_500u16).prop_map(|(first, len)| (first..first + len).collect()),
     ]
 }
 

@@ -1,6 +1,9 @@
 //! The world a script runs in: the stores of all partitions, their files, and the model of every version.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arrow::{
     array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray},
@@ -150,25 +153,20 @@ impl World {
     /// The numbers of the touched keys, after checking them.
     fn check_touched(&self, touched: &Touched, rows: &[u16]) -> Vec<u16> {
         let mut ids: Vec<u16> = vec![];
+        let mut known = HashMap::new();
         for (row, key) in rows.iter().enumerate() {
             let key = self.kind.canonical(*key);
-            let id = ids
-                .iter()
-                .position(|known| *known == key)
-                .unwrap_or_else(|| {
-                    ids.push(key);
-                    assert_eq!(touched.first_rows()[ids.len() - 1] as usize, row);
-                    ids.len() - 1
-                });
+            let id = *known.entry(key).or_insert_with(|| {
+                ids.push(key);
+                assert_eq!(touched.first_rows()[ids.len() - 1] as usize, row);
+                ids.len() - 1
+            });
             assert_eq!(touched.row_ids()[row], id, "id of row {row}");
         }
         assert_eq!(touched.len(), ids.len());
         for (id, key) in ids.iter().enumerate() {
-            assert_eq!(
-                touched.is_new(id),
-                self.model.values(*key).is_empty(),
-                "key {key}"
-            );
+            let is_new = self.model.values(*key).is_empty();
+            assert_eq!(touched.is_new(id), is_new, "whether key {key} is new");
         }
         ids
     }
