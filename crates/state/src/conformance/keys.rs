@@ -9,7 +9,7 @@ use arrow::{
     },
     buffer::NullBuffer,
     datatypes::{Field, Fields, Int32Type, Schema, SchemaRef},
-    util::display::array_value_to_string,
+    util::display::{ArrayFormatter, FormatOptions},
 };
 use headwater_core::{Error, Result};
 
@@ -137,34 +137,39 @@ pub(super) struct Numbers {
 impl Numbers {
     /// Of keys below `bound`.
     pub(super) fn new(kind: KeyKind, bound: u16) -> Result<Self> {
-        let mut by_text = HashMap::new();
         // Twice, since the two appearances of a float may differ.
-        let numbers: Vec<u16> = (0..bound).flat_map(|n| [n, n]).collect();
-        let columns = kind.columns(&numbers);
-        for (row, number) in numbers.iter().enumerate() {
-            by_text.insert(shown(&columns, row)?, kind.canonical(*number));
-        }
-        Ok(Self { kind, by_text })
+        let numbers: Vec<u16> = (0..bound).flat_map(|number| [number, number]).collect();
+        let texts = shown(&kind.columns(&numbers), numbers.len())?;
+        let canonical = numbers.into_iter().map(|number| kind.canonical(number));
+        Ok(Self {
+            kind,
+            by_text: texts.into_iter().zip(canonical).collect(),
+        })
     }
 
-    pub(super) fn of(&self, columns: &[ArrayRef], row: usize) -> Result<u16> {
-        let text = shown(columns, row)?;
-        self.by_text
-            .get(&text)
-            .copied()
-            .ok_or_else(|| Error::internal(format!("{text} is not a key of kind {:?}", self.kind)))
+    /// The numbers of the keys in these columns.
+    pub(super) fn of(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u16>> {
+        let texts = shown(columns, rows)?.into_iter();
+        let known = texts.map(|text| {
+            let number = self.by_text.get(&text).copied();
+            number.ok_or_else(|| {
+                Error::internal(format!("{text} is not a key of kind {:?}", self.kind))
+            })
+        });
+        known.collect()
     }
 }
 
-fn shown(columns: &[ArrayRef], row: usize) -> Result<String> {
-    let mut all = String::new();
+/// Each row as text.
+fn shown(columns: &[ArrayRef], rows: usize) -> Result<Vec<String>> {
+    let options = FormatOptions::default().with_null("null");
+    let mut texts = vec![String::new(); rows];
     for column in columns {
-        let value = match column.is_null(row) {
-            true => "null".to_owned(),
-            false => array_value_to_string(column, row)?,
-        };
-        all.push_str(&value);
-        all.push('|');
+        let formatter = ArrayFormatter::try_new(column, &options)?;
+        for (row, text) in texts.iter_mut().enumerate() {
+            text.push_str(&formatter.value(row).to_string());
+            text.push('|');
+        }
     }
-    Ok(all)
+    Ok(texts)
 }

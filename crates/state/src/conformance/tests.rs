@@ -62,7 +62,7 @@ fn script() -> impl Strategy<Value = Script> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn state_does_what_a_map_does_and_every_version_can_be_restored(script in script()) {
@@ -72,7 +72,7 @@ proptest! {
 
 #[test]
 fn random_scripts_pass() {
-    for seed in 0..64 {
+    for seed in 0..24 {
         check(&random_script(seed));
     }
 }
