@@ -67,6 +67,15 @@ impl Checkpoint {
     }
 }
 
+/// The watermarks that a run begins with: those in force, while each node must see rows of this run before it lets the
+/// watermark rise again, as recorded.
+fn as_of_a_restart(recorded: &WatermarkRecord) -> WatermarkRecord {
+    WatermarkRecord {
+        nodes: Default::default(),
+        ..recorded.clone()
+    }
+}
+
 /// Where the query stands after recovery.
 struct Standing {
     next: Epoch,
@@ -242,14 +251,14 @@ fn stand(start: &Start) -> Result<Standing> {
         },
         Start::Resume(resume) => Standing {
             next: resume.next,
-            watermarks: resume.committed.next.clone(),
+            watermarks: as_of_a_restart(&resume.committed.next),
             replay: None,
             manifest: manifest_of(&resume.committed.state)?,
             newest: Some(resume.planned.clone()),
         },
         Start::Replay(replay) => Standing {
             next: replay.planned.epoch,
-            watermarks: replay.planned.watermark.clone(),
+            watermarks: as_of_a_restart(&replay.planned.watermark),
             replay: Some(replay.planned.clone()),
             manifest: match &replay.previous {
                 Some(previous) => manifest_of(&previous.state)?,

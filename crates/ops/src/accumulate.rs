@@ -45,6 +45,9 @@ pub struct AggregateLayout {
     values: SchemaRef,
     chained: bool,
     order_sensitive: bool,
+    /// Whether there is one group of all rows. It may have had no rows, which accumulators over groups, made for groups
+    /// that have, get wrong: an average would be NaN instead of null.
+    one_group: bool,
 }
 
 impl AggregateLayout {
@@ -52,6 +55,7 @@ impl AggregateLayout {
     pub fn try_new(
         aggregates: &[Arc<AggregateFunctionExpr>],
         input_schema: &SchemaRef,
+        one_group: bool,
     ) -> Result<Self> {
         let mut slots = Vec::with_capacity(aggregates.len());
         let mut fields: Vec<Field> = Vec::new();
@@ -89,6 +93,7 @@ impl AggregateLayout {
             slots,
             values: Arc::new(Schema::new(fields)),
             chained,
+            one_group,
         })
     }
 
@@ -127,7 +132,7 @@ impl AggregateLayout {
     pub(crate) fn fresh(&self) -> Result<Accumulators> {
         self.slots
             .iter()
-            .map(|slot| groups_accumulator(&slot.stored))
+            .map(|slot| groups_accumulator(&slot.stored, self.one_group))
             .collect()
     }
 
@@ -241,8 +246,9 @@ fn without_distinct(
 
 fn groups_accumulator(
     aggregate: &Arc<AggregateFunctionExpr>,
+    one_group: bool,
 ) -> Result<Box<dyn GroupsAccumulator>> {
-    if aggregate.groups_accumulator_supported() {
+    if !one_group && aggregate.groups_accumulator_supported() {
         aggregate.create_groups_accumulator()
     } else {
         let aggregate = Arc::clone(aggregate);

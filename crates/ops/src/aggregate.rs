@@ -10,12 +10,17 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{ArrayRef, Int8Array, RecordBatch, UInt64Array},
-        compute::{concat_batches, take_arrays},
-        datatypes::{DataType, Field, Schema, SchemaRef},
+        array::{ArrayRef, AsArray, BooleanArray, Int8Array, RecordBatch, UInt64Array},
+        compute::{concat_batches, filter_record_batch, take_arrays},
+        datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
     },
     error::{DataFusionError, Result},
     execution::TaskContext,
+    functions_aggregate::count::count_udaf,
+    physical_expr::{
+        aggregate::{AggregateExprBuilder, AggregateFunctionExpr},
+        expressions::lit,
+    },
     physical_plan::{
         ExecutionPlan, PlanProperties, SendableRecordBatchStream,
         aggregates::{AggregateExec, group_values::new_group_values, order::GroupOrdering},
@@ -55,6 +60,8 @@ struct Definition {
     /// Which key expires, if any.
     expiry: Option<Expiry>,
     layout: AggregateLayout,
+    /// Whether the last input column counts the rows of each group.
+    counted: bool,
     spec: StateSpec,
     /// Input columns without the tag of origin.
     partial: SchemaRef,
@@ -89,9 +96,15 @@ impl StatefulAggregateExec {
         expiry: Option<Expiry>,
         output: SchemaRef,
     ) -> Result<Self> {
-        let layout = AggregateLayout::try_new(partial.aggr_expr(), &partial.input_schema())?;
+        let counted = partial.group_expr().has_grouping_set();
+        let aggregates = match partial.aggr_expr() {
+            [aggregates @ .., _rows] if counted => aggregates,
+            aggregates => aggregates,
+        };
+        let one_group = partial.group_expr().is_true_no_grouping();
+        let layout = AggregateLayout::try_new(aggregates, &partial.input_schema(), one_group)?;
         let partial_schema = partial.schema();
-        let keys = partial_schema.fields().len() - layout.incoming_columns();
+        let keys = partial_schema.fields().len() - layout.incoming_columns() - usize::from(counted);
         let definition = Arc::new(Definition {
             operator,
             mode,
@@ -105,6 +118,7 @@ impl StatefulAggregateExec {
             },
             expiry,
             layout,
+            counted,
             partial: partial_schema,
             output,
         });
@@ -349,6 +363,27 @@ impl Definition {
     }
 }
 
+/// Counts the rows of each group, as last aggregate of a partial step over grouping sets: the set `()` gives a group
+/// even where there are no rows, and only the count tells.
+pub fn count_of_rows(input: &SchemaRef) -> Result<AggregateFunctionExpr> {
+    AggregateExprBuilder::new(count_udaf(), vec![lit(1_i64)])
+        .schema(Arc::clone(input))
+        .alias("rows")
+        .build()
+}
+
+/// Leaves out groups without rows, and the column of [`count_of_rows`].
+fn groups_with_rows(partial: &RecordBatch) -> Result<RecordBatch> {
+    let last = partial.num_columns() - 1;
+    let counts = partial.column(last).as_primitive::<Int64Type>();
+    let with_rows: BooleanArray = counts.iter().map(|count| Some(count > Some(0))).collect();
+    let columns: Vec<usize> = (0..last).collect();
+    Ok(filter_record_batch(
+        &partial.project(&columns)?,
+        &with_rows,
+    )?)
+}
+
 /// The number of each row's group, where `order[number]` is the group's id.
 fn renumbered(row_ids: &[usize], order: &[usize]) -> Vec<usize> {
     if order.is_sorted() {
@@ -390,6 +425,9 @@ async fn run_partition(
     let mut partial = concat_batches(&tagged, &batches)?;
     if definition.layout.order_sensitive() {
         partial = in_order_of_origin(&partial, &definition.partial)?;
+    }
+    if definition.counted {
+        partial = groups_with_rows(&partial)?;
     }
     let mut states = states.into_iter();
     let (Some((_, groups)), distinct) = (states.next(), states.map(|(_, state)| state).collect())

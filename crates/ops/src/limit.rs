@@ -156,7 +156,7 @@ async fn run(
     let before = counted(&state)?;
     let kept = heads(inputs, limit.fetch.saturating_sub(before)).await?;
     let passed: u64 = kept.iter().map(|batch| batch.num_rows() as u64).sum();
-    let changed = passed > 0 || state.is_empty();
+    let changed = passed > 0;
     if changed {
         let key: ArrayRef = Arc::new(Int8Array::from_value(0, 1));
         let touched = state.touch(&[key], None).map_err(external)?;

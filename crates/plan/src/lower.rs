@@ -20,8 +20,13 @@ use datafusion::{
 };
 use headwater_core::OutputMode;
 use headwater_ops::{
-    aggregate::StatefulAggregateExec, epoch_time::EpochTimeExec, event_time::EventTimeExec,
-    expiry::Expiry, late::LateFilterExec, limit::StreamLimitExec, sink::SinkExec,
+    aggregate::{StatefulAggregateExec, count_of_rows},
+    epoch_time::EpochTimeExec,
+    event_time::EventTimeExec,
+    expiry::Expiry,
+    late::LateFilterExec,
+    limit::StreamLimitExec,
+    sink::SinkExec,
     window::AssignWindowsExec,
 };
 
@@ -59,6 +64,7 @@ pub(crate) async fn lower(
     let planner =
         DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(StreamingNodePlanner)]);
     let physical = planner.create_physical_plan(plan, state).await?;
+    let physical = headwater_sql::checked_arithmetic(physical)?;
     let exchanged = physical.transform_up(|node| {
         Ok(match node.downcast_ref::<StatefulAggregateExec>() {
             Some(aggregate) => {
@@ -131,7 +137,7 @@ fn stateful_aggregate(
             return Ok(Transformed::no(plan));
         };
         let partial = partial_step(last)?;
-        let partial = below_late_filter(node, partial)?;
+        let partial = below_late_filter(node, counted(partial)?)?;
         let stateful = StatefulAggregateExec::try_new(
             &partial,
             Arc::new(partial.clone()),
@@ -171,6 +177,25 @@ fn partial_step(last: &AggregateExec) -> Result<AggregateExec> {
         last.filter_expr().to_vec(),
         Arc::clone(last.input()),
         last.input_schema(),
+    )
+}
+
+/// Over grouping sets, the same step with a count of the rows of each group.
+fn counted(partial: AggregateExec) -> Result<AggregateExec> {
+    if !partial.group_expr().has_grouping_set() {
+        return Ok(partial);
+    }
+    let mut aggregates = partial.aggr_expr().to_vec();
+    aggregates.push(Arc::new(count_of_rows(&partial.input_schema())?));
+    let mut filters = partial.filter_expr().to_vec();
+    filters.push(None);
+    AggregateExec::try_new(
+        AggregateMode::Partial,
+        partial.group_expr().clone(),
+        aggregates,
+        filters,
+        Arc::clone(partial.input()),
+        partial.input_schema(),
     )
 }
 

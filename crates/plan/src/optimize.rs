@@ -6,7 +6,7 @@ use datafusion::{
     error::Result,
     execution::SessionState,
     logical_expr::LogicalPlan,
-    optimizer::{Optimizer, OptimizerRule},
+    optimizer::{Optimizer, OptimizerRule, push_down_filter::PushDownFilter},
 };
 
 /// Rules left out, with the reason.
@@ -26,6 +26,13 @@ fn rules(state: &SessionState) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         .filter(|rule| !LEFT_OUT.contains(&rule.name()))
         .cloned()
         .collect()
+}
+
+/// Pushes filters as far down as they go, before aggregations become stateful: what a filter on a grouping column removes
+/// need not be kept. Filters that do not use the event time go below the watermark, as recorded.
+pub(crate) fn push_down_filters(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![Arc::new(PushDownFilter::new())];
+    Optimizer::with_rules(rules).optimize(plan, state, |_, _| {})
 }
 
 /// Optimises a plan whose stateful parts are nodes of ours already.

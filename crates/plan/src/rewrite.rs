@@ -13,8 +13,8 @@ use datafusion::{
     },
     datasource::provider_as_source,
     logical_expr::{
-        Aggregate, Distinct, EmptyRelation, Expr, ExprSchemable, Extension, Limit, LogicalPlan,
-        Projection, TableScan, expr_rewriter::NamePreserver,
+        Aggregate, Distinct, EmptyRelation, Expr, ExprSchemable, Extension, Join, JoinType, Limit,
+        LogicalPlan, Projection, TableScan, expr_rewriter::NamePreserver,
     },
 };
 use headwater_core::{Delay, OutputMode, SourceProvider};
@@ -131,6 +131,10 @@ impl Rewriter {
                 self.aggregate(Aggregate::try_new(input, columns, Vec::new())?, place)
             }
             LogicalPlan::Limit(limit) => self.limit(limit, place),
+            LogicalPlan::Join(join) => match below_distinct(join)? {
+                Ok(distinct) => self.rewrite(distinct, place),
+                Err(join) => self.children(LogicalPlan::Join(join), place),
+            },
             LogicalPlan::Extension(extension) => {
                 let Some(watermark) = extension.node.as_any().downcast_ref::<WatermarkNode>()
                 else {
@@ -297,6 +301,24 @@ impl Rewriter {
             }),
         }))
     }
+}
+
+/// `DISTINCT stream EXCEPT table` (and the like with a semi join) as `DISTINCT (stream EXCEPT table)`: the same rows,
+/// and the state keeps only those. The join itself if it is of another kind.
+fn below_distinct(join: Join) -> Result<Result<LogicalPlan, Join>> {
+    if !matches!(join.join_type, JoinType::LeftAnti | JoinType::LeftSemi) {
+        return Ok(Err(join));
+    }
+    let input = match join.left.as_ref() {
+        LogicalPlan::Distinct(Distinct::All(input)) => Arc::clone(input),
+        _ => return Ok(Err(join)),
+    };
+    let below = LogicalPlan::Join(Join {
+        left: input,
+        ..join
+    })
+    .recompute_schema()?;
+    Ok(Ok(LogicalPlan::Distinct(Distinct::All(Arc::new(below)))))
 }
 
 /// What must not change between two starts: keys and aggregates with their types, by the names the user gave.

@@ -15,8 +15,13 @@ use headwater_ops::{
 };
 
 use crate::{
-    check::check, explain::explain, lower, optimize::optimize, processing_time::bind_present,
-    rewrite, window_expr::batch_windows,
+    check::check,
+    explain::explain,
+    lower,
+    optimize::{optimize, push_down_filters},
+    processing_time::bind_present,
+    rewrite,
+    window_expr::batch_windows,
 };
 
 /// How a plan is made.
@@ -98,8 +103,9 @@ pub async fn plan_stream(
         .map_err(from_datafusion)?;
     check(&windowed, settings)?;
     let (numbered, sources) = rewrite::number_sources(windowed).map_err(from_datafusion)?;
+    let filtered = push_down_filters(&session, numbered).map_err(from_datafusion)?;
     let (stateful, found) =
-        rewrite::make_stateful(numbered, settings.mode).map_err(from_datafusion)?;
+        rewrite::make_stateful(filtered, settings.mode).map_err(from_datafusion)?;
     let output: SchemaRef = Arc::clone(stateful.schema().inner());
     let optimized = optimize(&session, stateful).map_err(from_datafusion)?;
     let physical = lower::lower(&session, &optimized, settings.partitions)
