@@ -12,8 +12,8 @@ use std::{
     },
 };
 
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
-use datafusion::arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::{StreamExt, stream};
 use headwater_core::{
     Admission, BatchStream, Discovery, Error, Increment, Offset, OffsetRange, Result, Source,
@@ -297,7 +297,7 @@ mod tests {
         assert!(error.message().contains("generator 'p' panicked (no)"));
         let lies = GeneratorSourceProvider::new("l", numbers_schema(), |_, _| {
             Ok(RecordBatch::new_empty(Arc::new(
-                datafusion::arrow::datatypes::Schema::empty(),
+                arrow::datatypes::Schema::empty(),
             )))
         });
         let source = lies.create(source_context()).await.expect("created");

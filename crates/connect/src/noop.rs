@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use headwater_core::{
     BatchStream, EpochWrite, OutputMode, PartWrite, PreparedPart, Result, Sink, SinkContext,
@@ -41,7 +41,7 @@ impl Sink for NoopSink {
     }
 
     async fn prepare(&self, part: PartWrite, rows: BatchStream) -> Result<PreparedPart> {
-        let count = |sum, batch: datafusion::arrow::array::RecordBatch| async move {
+        let count = |sum, batch: arrow::array::RecordBatch| async move {
             Ok(sum + batch.num_rows() as u64)
         };
         Ok(prepared(part, rows.try_fold(0, count).await?))

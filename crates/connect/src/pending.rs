@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use datafusion::arrow::array::RecordBatch;
+use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use headwater_core::{BatchStream, Epoch, EpochWrite, PartWrite, PreparedPart, Result, RunId};
 use parking_lot::Mutex;

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use datafusion::arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use headwater_core::{Error, Options, Result, SinkProvider, SourceProvider};
 use parking_lot::RwLock;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::{
+use arrow::{
     array::{AsArray, Int64Array, RecordBatch},
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType},
 };

@@ -11,8 +11,8 @@ use std::{
     sync::Arc,
 };
 
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
-use datafusion::arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::TryStreamExt;
 use headwater_core::{
     BatchStream, EpochWrite, Error, Options, OutputMode, PartWrite, PreparedPart, Result, Sink,

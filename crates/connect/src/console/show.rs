@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use datafusion::arrow::{
+use arrow::{
     array::RecordBatch,
     datatypes::SchemaRef,
     util::display::{ArrayFormatter, FormatOptions},
@@ -142,7 +142,7 @@ fn draw(lines: &[Vec<String>], truncation: Truncation) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::{
+    use arrow::{
         array::{ArrayRef, StringArray, TimestampMicrosecondArray},
         datatypes::{DataType, Field, Schema, TimeUnit},
     };

@@ -2,11 +2,9 @@
 
 use std::{fmt, future::Future, sync::Arc};
 
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
-use datafusion::{
-    arrow::{array::RecordBatch, datatypes::SchemaRef},
-    prelude::{DataFrame, SessionContext},
-};
+use datafusion::prelude::{DataFrame, SessionContext};
 use futures::future::BoxFuture;
 use headwater_core::{
     BatchStream, Epoch, EpochWrite, Error, OutputMode, PartWrite, PreparedPart, QueryId, Result,

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use datafusion::arrow::{
+use arrow::{
     array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray},
     datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
 };

@@ -2,8 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
-use datafusion::arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::TryStreamExt;
 use headwater_core::{
     BatchStream, Epoch, EpochWrite, Error, OutputMode, PartWrite, PreparedPart, Result, Sink,

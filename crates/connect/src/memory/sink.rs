@@ -5,8 +5,8 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
-use datafusion::arrow::{array::RecordBatch, datatypes::SchemaRef};
 use headwater_core::{
     BatchStream, Epoch, EpochWrite, Error, OutputMode, PartWrite, PreparedPart, QueryId, Result,
     Sink, SinkContext, SinkProvider,

@@ -12,11 +12,11 @@ use std::{
     },
 };
 
-use async_trait::async_trait;
-use datafusion::arrow::{
+use arrow::{
     array::{RecordBatch, RecordBatchOptions},
     datatypes::SchemaRef,
 };
+use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use headwater_core::{
     Admission, BatchStream, Discovery, Error, Increment, Offset, OffsetRange, Result, Source,
@@ -32,7 +32,7 @@ use crate::counting::{count_of, counts_of};
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use datafusion::arrow::{array::{Int64Array, RecordBatch}, datatypes::{DataType, Field, Schema}};
+/// # use arrow::{array::{Int64Array, RecordBatch}, datatypes::{DataType, Field, Schema}};
 /// use headwater_connect::memory::MemoryStream;
 ///
 /// let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
@@ -332,7 +332,7 @@ impl Source for MemorySource {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::{
+    use arrow::{
         array::{Int64Array, StringArray},
         datatypes::{DataType, Field, Schema},
     };
@@ -350,7 +350,7 @@ mod tests {
 
     fn block(values: &[i64]) -> RecordBatch {
         let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
-        let columns: Vec<datafusion::arrow::array::ArrayRef> = vec![
+        let columns: Vec<arrow::array::ArrayRef> = vec![
             Arc::new(Int64Array::from(values.to_vec())),
             Arc::new(StringArray::from(texts)),
         ];

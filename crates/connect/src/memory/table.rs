@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::{
-    arrow::datatypes::SchemaRef,
     catalog::{Session, TableProvider, memory::MemorySourceConfig},
     error::Result,
     logical_expr::{Expr, TableType},

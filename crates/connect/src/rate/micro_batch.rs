@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::SchemaRef;
 use headwater_core::{
     Admission, BatchStream, Discovery, Error, Increment, Offset, OffsetRange, Options, Result,
     Source, SourceContext, SourceProvider, Split,

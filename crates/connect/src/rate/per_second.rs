@@ -8,9 +8,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use bytes::Bytes;
-use datafusion::arrow::datatypes::SchemaRef;
 use headwater_core::{
     Admission, BatchStream, Clock, CreateOutcome, Discovery, Error, Increment, Offset, OffsetRange,
     Options, Result, Source, SourceContext, SourceProvider, Split, Storage, options,

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use datafusion::arrow::{
+use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray},
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
@@ -105,8 +105,7 @@ impl RateRows {
                 _ => Arc::new(Int64Array::from_iter_values(values.map(|v| v as i64))),
             }
         });
-        let options =
-            datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(row_count));
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(row_count));
         Ok(RecordBatch::try_new_with_options(
             Arc::clone(schema),
             columns.collect(),

@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use datafusion::arrow::{
+use arrow::{
     array::{AsArray, RecordBatch, RecordBatchOptions, new_null_array},
     compute::cast,
     datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
     json::LineDelimitedWriter,
 };
+use async_trait::async_trait;
 use headwater_core::{
     BatchStream, EpochWrite, Error, Options, OutputMode, PartWrite, PreparedPart, Result, Sink,
     SinkContext, SinkProvider,
@@ -181,7 +181,7 @@ fn encode(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::StringArray;
+    use arrow::array::StringArray;
     use tokio::{
         io::AsyncReadExt,
         net::{TcpListener, TcpStream},

@@ -12,11 +12,11 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
-use datafusion::arrow::{
+use arrow::{
     array::{RecordBatch, StringArray, TimestampMicrosecondArray},
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
+use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use headwater_core::{
     Admission, BatchStream, Clock, Discovery, Error, Increment, Offset, OffsetRange, Options,
@@ -299,7 +299,7 @@ impl Source for SocketSource {
 
 fn batch_of(schema: &SchemaRef, lines: &[Line]) -> Result<RecordBatch> {
     let texts = StringArray::from_iter_values(lines.iter().map(|line| &line.text));
-    let mut columns: Vec<datafusion::arrow::array::ArrayRef> = vec![Arc::new(texts)];
+    let mut columns: Vec<arrow::array::ArrayRef> = vec![Arc::new(texts)];
     if schema.fields().len() > 1 {
         let micros = lines.iter().map(|line| line.arrived_micros);
         let times = TimestampMicrosecondArray::from_iter_values(micros);
@@ -310,7 +310,7 @@ fn batch_of(schema: &SchemaRef, lines: &[Line]) -> Result<RecordBatch> {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::{
+    use arrow::{
         array::{Array, AsArray},
         datatypes::TimestampMicrosecondType,
     };
