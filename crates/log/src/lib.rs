@@ -13,6 +13,34 @@
 //! | [`log`] | the records read and written |
 //!
 //! Bytes on disk are drawn in `docs/formats.md`.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use headwater_core::{Epoch, RunId};
+//! use headwater_log::{EpochLog, MemoryStorage, Planned, Start, Started, WatermarkRecord};
+//!
+//! # async fn example() -> headwater_core::Result<()> {
+//! let run = RunId(uuid::Uuid::new_v4());
+//! let started = Started { run, started_millis: 0, engine: "example".to_owned() };
+//! let log = EpochLog::open(Arc::new(MemoryStorage::new()), &started).await?;
+//! assert_eq!(log.recover().await?.start, Start::Fresh);
+//!
+//! log.put_plan(&Planned {
+//!     epoch: Epoch::FIRST,
+//!     run,
+//!     time_millis: 0,
+//!     watermark: WatermarkRecord::default(),
+//!     sources: vec![],
+//!     has_data: true,
+//! })
+//! .await?;
+//! // Whoever starts now has to run epoch 0 again.
+//! assert!(matches!(log.recover().await?.start, Start::Replay(_)));
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(example()).unwrap();
+//! ```
 
 pub mod codec;
 pub mod compat;
@@ -24,7 +52,7 @@ pub mod record;
 pub mod store;
 
 pub use compat::check_restart;
-pub use decide::{Decision, RecoveryFacts, Replay, Resume, decide};
+pub use decide::{Decision, RecoveryFacts, Replay, Resume};
 pub use log::{EpochLog, Recovery, Start};
 pub use record::{
     Committed, Floor, Metadata, NodeWatermark, OperatorRecord, Planned, SourceStep, Started,

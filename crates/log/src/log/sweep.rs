@@ -139,7 +139,7 @@ async fn every_epoch_is_published_once_whatever_step_a_crash_hits() {
     let whole = SimMachine::new();
     go_on(&whole, 1).await.unwrap();
     let steps = whole.steps();
-    for step in 0..steps.len() {
+    for (step, name) in steps.iter().enumerate() {
         for loss in losses() {
             let machine = SimMachine::new();
             machine.crash_at(step);
@@ -150,8 +150,7 @@ async fn every_epoch_is_published_once_whatever_step_a_crash_hits() {
             let outcome = go_on(&machine, 2).await;
             assert!(
                 outcome.is_ok(),
-                "{loss:?} at step {step}, {}: {outcome:?}",
-                steps[step]
+                "{loss:?} at step {step}, {name}: {outcome:?}"
             );
             check(&machine, true);
         }

@@ -11,14 +11,15 @@ use headwater_core::{Prepared, PreparedWrite, Result};
 
 use super::{
     disk::Disk,
-    local::{DiskInner, Syncs, hidden_token, run},
+    steps::hidden_token,
+    synced::{SyncedDisk, Syncs, run},
 };
 
 /// How many bytes are gathered before they are handed to the file system.
 const FLUSH_BYTES: usize = 1 << 20;
 
 pub(super) struct HiddenFile<D: Disk> {
-    inner: Arc<DiskInner<D>>,
+    inner: Arc<SyncedDisk<D>>,
     path: String,
     owner: String,
     pending: Vec<Bytes>,
@@ -36,7 +37,7 @@ struct OpenFile<D: Disk> {
 }
 
 impl<D: Disk> HiddenFile<D> {
-    pub(super) fn new(inner: &Arc<DiskInner<D>>, path: &str, owner: &str) -> Self {
+    pub(super) fn new(inner: &Arc<SyncedDisk<D>>, path: &str, owner: &str) -> Self {
         Self {
             inner: Arc::clone(inner),
             path: path.to_owned(),
@@ -81,7 +82,7 @@ impl<D: Disk> HiddenFile<D> {
 }
 
 impl<D: Disk> OpenFile<D> {
-    fn create(inner: &DiskInner<D>, owner: &str) -> Result<Self> {
+    fn create(inner: &SyncedDisk<D>, owner: &str) -> Result<Self> {
         let mut syncs = Syncs::default();
         let (file, hidden) = inner.create_hidden(owner, &mut syncs)?;
         Ok(Self {

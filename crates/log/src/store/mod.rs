@@ -26,6 +26,8 @@ mod object;
 mod path;
 #[cfg(any(test, feature = "test-util"))]
 mod sim;
+mod steps;
+mod synced;
 mod upload;
 
 pub use counted::{CountedStorage, Counters, StorageCounts};

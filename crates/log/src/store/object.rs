@@ -9,7 +9,12 @@
 //! An upload whose marker could not be written (a crash between the two calls) holds no parts; the store's own rule for
 //! incomplete uploads removes it.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{
+    collections::HashSet,
+    fmt,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -44,6 +49,9 @@ pub struct ObjectStorage {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) uploads: Option<Arc<dyn MultipartStore>>,
     prefix: Path,
+    /// What was prepared here and not published or discarded since, by its object under [`STAGING`]. A plain mutex:
+    /// held for set operations only.
+    fresh: Arc<Mutex<HashSet<String>>>,
 }
 
 /// How the bytes of a prepared object are found again.
@@ -61,6 +69,14 @@ pub(super) enum Hidden {
     },
     /// In an object under [`STAGING`], to be copied.
     Staged(String),
+}
+
+impl Hidden {
+    /// The object under [`STAGING`].
+    fn staged(&self) -> &str {
+        let (Self::Upload { marker: staged, .. } | Self::Staged(staged)) = self;
+        staged
+    }
 }
 
 /// What a marker object says, as JSON.
@@ -96,7 +112,18 @@ impl ObjectStorage {
             store,
             uploads: None,
             prefix,
+            fresh: Arc::default(),
         })
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, HashSet<String>> {
+        // The set is whole after a panic elsewhere, and only a hint anyway.
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that nobody can have published what is hidden here, because nobody else has heard of it.
+    pub(super) fn note_fresh(&self, hidden: &Hidden) {
+        self.fresh().insert(hidden.staged().to_owned());
     }
 
     /// The store's name of an object.
@@ -195,38 +222,45 @@ impl ObjectStorage {
         }
     }
 
-    /// Makes one object visible; gives the hidden object to delete.
+    /// Makes one object visible; gives the object under [`STAGING`] to delete.
     async fn publish_one(&self, object: Prepared) -> Result<String> {
+        let hidden = hidden(&object)?;
+        let staged = hidden.staged().to_owned();
+        let is_fresh = self.fresh().remove(&staged);
+        // Asked first after a restart: to complete an upload again is an error that some clients try hard to get over.
+        if !is_fresh && self.is_published(&object).await? {
+            return Ok(staged);
+        }
         let at = self.object_at(&object.path)?;
-        let (outcome, leftover) = match hidden(&object)? {
-            Hidden::Upload {
-                upload,
-                parts,
-                marker,
-            } => {
+        let outcome = match hidden {
+            Hidden::Upload { upload, parts, .. } => {
                 let parts = parts.into_iter().map(|content_id| PartId { content_id });
                 let uploads = self.uploads()?;
-                let done = uploads.complete_multipart(&at, &upload, parts.collect());
-                (done.await.map(|_| ()), marker)
+                let completed = uploads.complete_multipart(&at, &upload, parts.collect());
+                completed.await.map(drop)
             }
-            Hidden::Staged(staged) => {
-                let from = self.at(&staged)?;
-                (self.store.copy(&from, &at).await, staged)
-            }
+            Hidden::Staged(staged) => self.store.copy(&self.at(&staged)?, &at).await,
         };
         let Err(error) = outcome else {
-            return Ok(leftover);
+            return Ok(staged);
         };
-        // The upload may be gone because an earlier call, or another process, completed it.
-        match self.size(&object.path).await? {
-            Some(size) if size == object.size => Ok(leftover),
-            _ if is_unknown_upload(&error) => Err(Error::data(format!(
+        // It may be gone because another process has completed it meanwhile.
+        if self.is_published(&object).await? {
+            return Ok(staged);
+        }
+        if is_unknown_upload(&error) || self.size(&staged).await?.is_none() {
+            return Err(Error::data(format!(
                 "'{}' cannot be published in {self}: neither it, with {} bytes, nor what was prepared for it exists",
                 object.path, object.size
             ))
-            .with_source(error)),
-            _ => Err(self.failed("publish", &object.path, error)),
+            .with_source(error));
         }
+        Err(self.failed("publish", &object.path, error))
+    }
+
+    /// Whether the object is there. Its name is that of no other object, so its size tells enough.
+    async fn is_published(&self, object: &Prepared) -> Result<bool> {
+        Ok(self.size(&object.path).await? == Some(object.size))
     }
 
     fn uploads(&self) -> Result<&Arc<dyn MultipartStore>> {
@@ -252,13 +286,12 @@ impl ObjectStorage {
     }
 
     async fn discard_one(&self, object: Prepared) -> Result<String> {
-        match hidden(&object)? {
-            Hidden::Upload { upload, marker, .. } => {
-                self.abort(&object.path, &upload).await?;
-                Ok(marker)
-            }
-            Hidden::Staged(staged) => Ok(staged),
+        let hidden = hidden(&object)?;
+        self.fresh().remove(hidden.staged());
+        if let Hidden::Upload { upload, .. } = &hidden {
+            self.abort(&object.path, upload).await?;
         }
+        Ok(hidden.staged().to_owned())
     }
 
     /// Aborts the upload that an object under [`STAGING`] names, if it is a marker.
@@ -288,8 +321,7 @@ fn hidden(object: &Prepared) -> Result<Hidden> {
         ))
     };
     let hidden = Hidden::deserialize(&object.token).map_err(|error| wrong().with_source(error))?;
-    let (Hidden::Upload { marker: staged, .. } | Hidden::Staged(staged)) = &hidden;
-    if !is_staged(staged) {
+    if !is_staged(hidden.staged()) {
         return Err(wrong());
     }
     Ok(hidden)

@@ -147,6 +147,7 @@ impl PreparedWrite for UploadWrite {
                 put.map_err(|error| self.storage.failed("write", &staged, error))?;
             }
         }
+        self.storage.note_fresh(&self.hidden);
         Ok(Prepared {
             path: mem::take(&mut self.path),
             size: self.size,
