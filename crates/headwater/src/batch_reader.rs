@@ -109,24 +109,30 @@ impl BatchReader {
 
     async fn read_parquet(self, path: &str) -> Result<DataFrame> {
         self.options.deny_unknown("format 'parquet'", &[])?;
-        let mut options = ParquetReadOptions::default();
-        options.schema = self.schema.as_deref();
+        let options = ParquetReadOptions {
+            schema: self.schema.as_deref(),
+            ..ParquetReadOptions::default()
+        };
         let frame = self.session.context().read_parquet(path, options).await;
         frame.map(DataFrame::from).map_err(from_datafusion)
     }
 
     async fn read_json(self, path: &str) -> Result<DataFrame> {
         self.options.deny_unknown("format 'json'", &[])?;
-        let mut options = JsonReadOptions::default();
-        options.schema = self.schema.as_deref();
+        let options = JsonReadOptions {
+            schema: self.schema.as_deref(),
+            ..JsonReadOptions::default()
+        };
         let frame = self.session.context().read_json(path, options).await;
         frame.map(DataFrame::from).map_err(from_datafusion)
     }
 
     async fn read_arrow(self, path: &str) -> Result<DataFrame> {
         self.options.deny_unknown("format 'arrow'", &[])?;
-        let mut options = ArrowReadOptions::default();
-        options.schema = self.schema.as_deref();
+        let options = ArrowReadOptions {
+            schema: self.schema.as_deref(),
+            ..ArrowReadOptions::default()
+        };
         let frame = self.session.context().read_arrow(path, options).await;
         frame.map(DataFrame::from).map_err(from_datafusion)
     }

@@ -3,12 +3,19 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use datafusion::{
-    common::config::ConfigOptions, error::Result, logical_expr::LogicalPlan,
-    optimizer::AnalyzerRule, physical_optimizer::PhysicalOptimizerRule,
+    catalog::Session,
+    common::config::ConfigOptions,
+    error::Result,
+    execution::context::QueryPlanner,
+    logical_expr::LogicalPlan,
+    optimizer::AnalyzerRule,
+    physical_optimizer::PhysicalOptimizerRule,
     physical_plan::ExecutionPlan,
+    physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner},
 };
-use headwater_plan::{batch_windows, is_streaming};
+use headwater_plan::{StreamingNodePlanner, batch_windows, is_streaming};
 
 /// Assigns rows to windows in plans over static tables. Runs behind type coercion.
 #[derive(Debug)]
@@ -24,6 +31,24 @@ impl AnalyzerRule for BatchWindows {
 
     fn name(&self) -> &str {
         "headwater_batch_windows"
+    }
+}
+
+/// Plans what [`BatchWindows`] leaves.
+#[derive(Debug)]
+pub(crate) struct BatchPlanner;
+
+#[async_trait]
+impl QueryPlanner for BatchPlanner {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let ours = Arc::new(StreamingNodePlanner);
+        DefaultPhysicalPlanner::with_extension_planners(vec![ours])
+            .create_physical_plan(plan, session)
+            .await
     }
 }
 

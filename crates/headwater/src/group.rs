@@ -1,10 +1,7 @@
 //! Rows grouped by keys, waiting for what to compute per group.
 
 use datafusion::{
-    common::{
-        Column,
-        tree_node::{Transformed, TreeNode},
-    },
+    common::tree_node::{Transformed, TreeNode},
     functions_aggregate::expr_fn::{avg, count, max, min, sum},
     logical_expr::{Expr, utils::find_aggregate_exprs},
     prelude::lit,
@@ -38,22 +35,21 @@ impl GroupedFrame {
     {
         let wanted = expressions(aggregates, self.frame.schema());
         let aggregates = find_aggregate_exprs(&wanted);
-        let key_count = self.keys.len();
         let grouped = self
             .frame
             .into_inner()
             .aggregate(self.keys, aggregates.clone())
             .map_err(from_datafusion)?;
+        // Aggregates come last; before them stand the keys.
         let mut output: Vec<Expr> = grouped
             .schema()
             .columns()
             .into_iter()
             .map(Expr::Column)
             .collect();
-        // Aggregates come last; what stands before are the keys (more than `key_count` with grouping sets).
-        output.truncate(output.len().saturating_sub(aggregates.len()).max(key_count));
+        let computed = output.split_off(output.len().saturating_sub(aggregates.len()));
         for expr in wanted {
-            output.push(on_aggregated(expr, &aggregates)?);
+            output.push(on_aggregated(expr, &aggregates, &computed)?);
         }
         DataFrame::from(grouped).select(output)
     }
@@ -128,23 +124,22 @@ impl GroupedFrame {
     }
 }
 
-/// Rewrites an expression over the input into one over the aggregated rows, keeping its name.
-fn on_aggregated(expr: Expr, aggregates: &[Expr]) -> Result<Expr> {
+/// Rewrites an expression over the input into one over the aggregated rows, keeping its name. `computed` are the
+/// columns that hold the `aggregates`.
+fn on_aggregated(expr: Expr, aggregates: &[Expr], computed: &[Expr]) -> Result<Expr> {
     let name = expr.schema_name().to_string();
-    let is_aliased = matches!(expr, Expr::Alias(_));
     let rewritten = expr
         .transform_down(|expr| {
-            Ok(if aggregates.contains(&expr) {
-                let column = Column::from_name(expr.schema_name().to_string());
-                Transformed::complete(Expr::Column(column))
-            } else {
-                Transformed::no(expr)
+            let found = aggregates.iter().zip(computed);
+            let mut found = found.filter(|(aggregate, _)| **aggregate == expr);
+            Ok(match found.next() {
+                Some((_, column)) => Transformed::complete(column.clone()),
+                None => Transformed::no(expr),
             })
         })
         .map_err(from_datafusion)?
         .data;
-    let keeps_its_name = is_aliased || rewritten.schema_name().to_string() == name;
-    Ok(if keeps_its_name {
+    Ok(if rewritten.schema_name().to_string() == name {
         rewritten
     } else {
         rewritten.alias(name)

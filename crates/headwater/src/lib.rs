@@ -82,6 +82,8 @@ mod reader;
 mod services;
 mod session;
 mod sql_hooks;
+#[cfg(test)]
+mod tests;
 mod window;
 mod writer;
 

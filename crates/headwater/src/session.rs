@@ -18,7 +18,7 @@ use headwater_sql::SqlFrontEnd;
 
 use crate::{
     batch_reader::BatchReader,
-    batch_rules::{BatchWindows, CheckedArithmetic},
+    batch_rules::{BatchPlanner, BatchWindows, CheckedArithmetic},
     error::from_datafusion,
     frame::DataFrame,
     reader::StreamReader,
@@ -300,6 +300,7 @@ impl SessionBuilder {
             .front_end
             .configure(builder)
             .with_analyzer_rule(Arc::new(BatchWindows))
+            .with_query_planner(Arc::new(BatchPlanner))
             .with_physical_optimizer_rule(Arc::new(CheckedArithmetic))
             .build();
         // The default catalog exists now. States derived from this one share it, and must not put an empty one there.
