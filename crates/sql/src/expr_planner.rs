@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::functions_nested::expr_fn::{array_element, map_extract};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
@@ -34,9 +34,37 @@ impl SparkExprPlanner {
         }
     }
 
+    /// The operator over two floats; DataFusion would compare a float with a decimal as decimals.
+    fn with_doubles(&self, op: &BinaryOperator, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
+        if let Some(planned) = self.binary(op, &left, &right, schema)? {
+            return Ok(planned);
+        }
+        let op = match op {
+            BinaryOperator::Plus => Operator::Plus,
+            BinaryOperator::Minus => Operator::Minus,
+            BinaryOperator::Multiply => Operator::Multiply,
+            BinaryOperator::Modulo => Operator::Modulo,
+            BinaryOperator::Eq => Operator::Eq,
+            BinaryOperator::NotEq => Operator::NotEq,
+            BinaryOperator::Lt => Operator::Lt,
+            BinaryOperator::LtEq => Operator::LtEq,
+            BinaryOperator::Gt => Operator::Gt,
+            BinaryOperator::GtEq => Operator::GtEq,
+            BinaryOperator::Spaceship => Operator::IsNotDistinctFrom,
+            other => return plan_err!("operator {other} does not take {left} and {right}"),
+        };
+        Ok(binary_expr(left, op, right))
+    }
+
     fn binary(&self, op: &BinaryOperator, left: &Expr, right: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
         let (l, r) = (left.get_type(schema)?, right.get_type(schema)?);
         let number = |t: &DataType| t.is_numeric() || *t == DataType::Null;
+        if l.is_decimal() && r.is_floating() && *op != BinaryOperator::MyIntegerDivide {
+            return self.with_doubles(op, cast(left.clone(), DataType::Float64), right.clone(), schema).map(Some);
+        }
+        if l.is_floating() && r.is_decimal() && *op != BinaryOperator::MyIntegerDivide {
+            return self.with_doubles(op, left.clone(), cast(right.clone(), DataType::Float64), schema).map(Some);
+        }
         let planned = match op {
             BinaryOperator::Divide if number(&l) && number(&r) => {
                 let exact = |t: &DataType| t.is_decimal() || t.is_integer() || *t == DataType::Null;

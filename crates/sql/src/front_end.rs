@@ -14,6 +14,7 @@ use datafusion::sql::parser::Statement;
 use datafusion_spark::SessionStateBuilderSpark;
 
 use crate::analyzer::SparkSemantics;
+use crate::coercion::SparkCoercion;
 use crate::expr_planner::SparkExprPlanner;
 use crate::functions;
 use crate::hooks::StreamingHooks;
@@ -73,7 +74,10 @@ impl SqlFrontEnd {
         options.sql_parser.map_string_types_to_utf8view = false;
         options.execution.enable_ansi_mode = true;
         options.execution.time_zone.get_or_insert_with(|| "UTC".to_owned());
-        builder.with_type_planner(Arc::new(SparkTypePlanner)).with_analyzer_rule(Arc::new(SparkSemantics))
+        let analyzer = builder.analyzer().get_or_insert_default();
+        analyzer.rules.insert(0, Arc::new(SparkCoercion));
+        analyzer.rules.push(Arc::new(SparkSemantics));
+        builder.with_type_planner(Arc::new(SparkTypePlanner))
     }
 
     /// Plans one statement over the tables of `state`.

@@ -30,6 +30,7 @@
 mod analyzer;
 mod calls;
 mod checked;
+mod coercion;
 mod dialect;
 mod expr_planner;
 mod front_end;
@@ -49,6 +50,7 @@ mod window_spec;
 
 pub use analyzer::SparkSemantics;
 pub use checked::{checked_arithmetic, checked_expression};
+pub use coercion::SparkCoercion;
 pub use dialect::SparkDialect;
 pub use front_end::SqlFrontEnd;
 pub use functions::aggregate::checked_sum_udaf;

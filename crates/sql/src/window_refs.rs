@@ -144,7 +144,6 @@ impl VisitorMut for Replacer<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{parser, rewrite};
     use datafusion::sql::parser::Statement;
 
@@ -162,7 +161,7 @@ mod tests {
         let sql = "SELECT window.start AS ws, window, max(v) FROM t GROUP BY window(ts, '10 seconds'), k HAVING window.end > x ORDER BY window.start";
         assert_eq!(
             rewritten(sql),
-            "SELECT get_field(window(ts, '10 seconds'), 'start') AS ws, window(ts, '10 seconds') AS window, max(v) AS `max(v)` FROM t \
+            "SELECT get_field(window(ts, '10 seconds'), 'start') AS ws, window(ts, '10 seconds') AS `window`, max(v) AS `max(v)` FROM t \
              GROUP BY window(ts, '10 seconds'), k HAVING get_field(window(ts, '10 seconds'), 'end') > x \
              ORDER BY get_field(window(ts, '10 seconds'), 'start')"
         );

@@ -63,8 +63,11 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
             to_timestamp(args, call, true)
         }),
         Scalar::new("to_unix_timestamp", |t| coerce_parse("unix_timestamp", t), |_| Ok(DataType::Int64), |args, call| {
+            // Towards zero, where CAST floors.
             let instants = to_timestamp(args, call, false)?;
-            cast_array(&instants, &DataType::Int64, false, Zone::UTC)
+            let seconds: Int64Array =
+                instants.as_primitive::<TimestampMicrosecondType>().unary(|t| t / 1_000_000);
+            Ok(Arc::new(seconds))
         })
         .aliases(&["unix_timestamp"]),
         Scalar::new("from_unixtime", coerce_from_unixtime, |_| Ok(DataType::Utf8), from_unixtime),

@@ -6,10 +6,10 @@ use std::cmp::Ordering;
 use std::hash::Hash;
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, make_comparator};
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, make_comparator, new_empty_array};
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
@@ -40,13 +40,9 @@ impl ExtremumBy {
         Arc::new(AggregateUDF::from(Self { max, signature: Signature::any(2, Volatility::Immutable) }))
     }
 
-    fn groups(&self, args: &AccumulatorArgs<'_>) -> Groups {
-        Groups {
-            max: self.max,
-            value_type: args.expr_fields[0].data_type().clone(),
-            order_type: args.expr_fields[1].data_type().clone(),
-            best: vec![],
-        }
+    fn groups(&self, args: &AccumulatorArgs<'_>) -> Best {
+        let data_type = |of: usize| args.expr_fields[of].data_type().clone();
+        Best::new(self.max, data_type(0), data_type(1))
     }
 }
 
@@ -83,8 +79,9 @@ impl AggregateUDFImpl for ExtremumBy {
     }
 }
 
+/// The best row of each group.
 #[derive(Debug)]
-struct Groups {
+pub(super) struct Best {
     max: bool,
     value_type: DataType,
     order_type: DataType,
@@ -92,13 +89,23 @@ struct Groups {
     best: Vec<Option<(ScalarValue, ScalarValue)>>,
 }
 
-impl Groups {
+impl Best {
+    pub(super) fn new(max: bool, value_type: DataType, order_type: DataType) -> Self {
+        Self { max, value_type, order_type, best: vec![] }
+    }
+
+    /// An array of no values.
+    pub(super) fn empty(&self) -> ArrayRef {
+        new_empty_array(&self.value_type)
+    }
+
     /// Whether a row that comes later takes the place of an earlier one.
     fn replaces(&self, later_to_earlier: Ordering) -> bool {
         later_to_earlier == Ordering::Equal || (later_to_earlier == Ordering::Greater) == self.max
     }
 
-    fn fold(
+    /// Takes rows in; `orders` decides. Nulls inside an order are below every value.
+    pub(super) fn fold(
         &mut self,
         values: &ArrayRef,
         orders: &ArrayRef,
@@ -126,23 +133,21 @@ impl Groups {
                 Some(_) => {}
             }
         }
-        for group in touched {
+        // Compared as arrays, since scalars have no order for nulls inside structs.
+        let known = slots::array(touched.iter().map(|g| self.best[*g].as_ref().map(|(_, o)| o)), &self.order_type)?;
+        let compare = make_comparator(orders, &known, SortOptions::default())?;
+        for (i, group) in touched.into_iter().enumerate() {
             let Some(row) = rows[group] else { continue };
-            let order = ScalarValue::try_from_array(orders, row)?;
-            let wins = match &self.best[group] {
-                Some((_, known)) => self.replaces(order.try_cmp(known)?),
-                None => true,
-            };
-            if wins {
-                let value = ScalarValue::try_from_array(values, row)?.compacted();
-                self.best[group] = Some((value, order.compacted()));
+            if self.best[group].is_none() || self.replaces(compare(row, i)) {
+                let scalar = |array| Ok::<_, DataFusionError>(ScalarValue::try_from_array(array, row)?.compacted());
+                self.best[group] = Some((scalar(values)?, scalar(orders)?));
             }
         }
         Ok(())
     }
 }
 
-impl GroupsAccumulator for Groups {
+impl GroupsAccumulator for Best {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],
@@ -172,12 +177,7 @@ impl GroupsAccumulator for Groups {
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         let rows = values.first().map_or(0, |v| v.len());
-        let mut one_each = Self {
-            max: self.max,
-            value_type: self.value_type.clone(),
-            order_type: self.order_type.clone(),
-            best: vec![],
-        };
+        let mut one_each = Self::new(self.max, self.value_type.clone(), self.order_type.clone());
         if rows > 0 {
             one_each.update_batch(values, &(0..rows).collect::<Vec<_>>(), filter, rows)?;
         }

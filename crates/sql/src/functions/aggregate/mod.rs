@@ -8,6 +8,7 @@ mod checked_sum;
 mod count_if;
 mod extremum_by;
 mod first_last;
+mod min_max;
 mod mode;
 mod moments;
 mod one_group;
@@ -38,6 +39,8 @@ pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
         extremum_by::min_by_udaf(),
         first_last::first_udaf(),
         first_last::last_udaf(),
+        min_max::max_udaf(),
+        min_max::min_udaf(),
         mode::mode_udaf(),
         moments::skewness_udaf(),
         moments::kurtosis_udaf(),
