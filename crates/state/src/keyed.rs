@@ -32,6 +32,39 @@ use crate::{
 /// Keyed state of one partition; see the module for what it costs.
 ///
 /// After an error the content is undefined: drop it and load the last committed version again.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow::array::{Array, ArrayRef, Int64Array, StringArray};
+/// # use arrow::datatypes::{DataType, Field, Schema};
+/// # use headwater_core::{Epoch, Result};
+/// # use headwater_state::{KeyedState, RowIndexFactory, StateSpec};
+/// # fn main() -> Result<()> {
+/// // A count per word.
+/// let mut state = KeyedState::new(
+///     StateSpec {
+///         keys: Arc::new(Schema::new(vec![Field::new("word", DataType::Utf8, false)])),
+///         values: Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, false)])),
+///         expires: false,
+///         bucket_millis: 1,
+///         chained: false,
+///     },
+///     Arc::new(RowIndexFactory),
+/// )?;
+/// let words: ArrayRef = Arc::new(StringArray::from(vec!["a", "rose", "is", "a", "rose"]));
+/// let touched = state.touch(&[words], None)?;
+/// let mut counts = vec![0; touched.len()];
+/// for id in touched.row_ids() {
+///     counts[*id] += 1;
+/// }
+/// let (ids, old) = state.gather(&touched)?;
+/// assert!(ids.is_empty() && old[0].is_empty(), "no word was there before");
+/// state.put(&touched, vec![Arc::new(Int64Array::from(counts))])?;
+/// let delta = state.commit(Epoch::FIRST)?;
+/// assert_eq!(delta.rows, 3);
+/// # Ok(())
+/// # }
+/// ```
 pub struct KeyedState {
     pub(crate) shape: Arc<Shape>,
     pub(crate) factory: Arc<dyn KeyIndexFactory>,

@@ -17,6 +17,7 @@ pub mod conformance;
 mod delta;
 mod expire;
 mod file;
+mod grouped;
 mod hash;
 mod index;
 mod key_group;

@@ -12,7 +12,7 @@ use arrow::{
 use headwater_core::{Error, Result};
 
 use crate::{
-    columns::Grouped,
+    grouped::Grouped,
     keyed::KeyedState,
     segment::Segment,
     segments::Buckets,

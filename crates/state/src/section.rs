@@ -17,7 +17,7 @@ use arrow::{
 use bytes::Bytes;
 use headwater_core::{Epoch, Error, Result};
 
-use crate::{delta::Change, spec::Shape};
+use crate::{columns::compact_batch, delta::Change, spec::Shape};
 
 /// What every section begins with.
 const MAGIC: [u8; 4] = *b"HWSS";
@@ -99,7 +99,8 @@ fn write_stream(bytes: &mut Vec<u8>, schema: &Schema, changes: &[Change]) -> Res
     let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5)?;
     let mut writer = StreamWriter::try_new_with_options(bytes, schema, options)?;
     for batch in changes.iter().filter_map(Change::rows) {
-        writer.write(batch)?;
+        // Arrow writes all text that views point into, whoever it belongs to.
+        writer.write(&compact_batch(batch)?)?;
     }
     Ok(writer.finish()?)
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use arrow::{array::RecordBatch, compute::concat_batches};
 use headwater_core::{Epoch, Error, Result};
 
 use crate::{
@@ -13,6 +14,9 @@ use crate::{
     section::{self, Kind},
     spec::Shape,
 };
+
+/// Blocks are united until they have this many rows.
+const BATCH_ROWS: usize = 8_192;
 
 /// All rows of one version of a store, sharing memory with it.
 #[derive(Debug, Clone)]
@@ -56,14 +60,37 @@ impl Snapshot {
         let version = self.version.filter(|_| self.is_committed).ok_or_else(|| {
             Error::internal("a snapshot was taken of state that is not committed")
         })?;
-        let blocks = self.blocks.iter().filter(|block| block.live > 0);
-        let changes: Vec<Change> = blocks
-            .map(|block| block.live_batch().map(Change::Put))
-            .collect::<Result<_>>()?;
+        let changes = self.puts()?;
         Ok(DeltaBytes {
             bytes: section::encode(&self.shape, Kind::Snapshot, version, &changes)?,
             rows: delta::rows_put(&changes),
             full: true,
         })
     }
+
+    /// The rows as puts, small blocks united: thousands of segments must not make thousands of tiny batches.
+    fn puts(&self) -> Result<Vec<Change>> {
+        let mut puts = Vec::new();
+        let (mut small, mut rows) = (Vec::new(), 0);
+        for block in self.blocks.iter().filter(|block| block.live > 0) {
+            small.push(block.live_batch()?);
+            rows += block.live;
+            if rows >= BATCH_ROWS {
+                puts.push(united(&self.shape, &mut small)?);
+                rows = 0;
+            }
+        }
+        if !small.is_empty() {
+            puts.push(united(&self.shape, &mut small)?);
+        }
+        Ok(puts)
+    }
+}
+
+fn united(shape: &Shape, batches: &mut Vec<RecordBatch>) -> Result<Change> {
+    let batches = std::mem::take(batches);
+    Ok(Change::Put(match batches.as_slice() {
+        [single] => single.clone(),
+        several => concat_batches(&shape.rows, several)?,
+    }))
 }

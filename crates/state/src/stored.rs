@@ -10,7 +10,8 @@ use headwater_core::Result;
 
 use crate::{
     block::{Block, Position},
-    columns::Grouped,
+    columns::compact_batch,
+    grouped::Grouped,
     keyed::KeyedState,
     touched::Place,
 };
@@ -38,7 +39,7 @@ impl KeyedState {
         for (segment, range) in large {
             let order = &order[range];
             let own = take_record_batch(rows, &UInt32Array::from(order.to_vec()))?;
-            self.append_all(segment, &own, slots_of(order))?;
+            self.append_all(segment, &compact_batch(&own)?, slots_of(order))?;
         }
         let shared: Vec<u32> = small
             .iter()
@@ -49,7 +50,8 @@ impl KeyedState {
         let mut start = 0;
         for (segment, range) in small {
             let len = range.len();
-            self.append_all(segment, &rows.slice(start, len), slots_of(&order[range]))?;
+            let piece = compact_batch(&rows.slice(start, len))?;
+            self.append_all(segment, &piece, slots_of(&order[range]))?;
             start += len;
         }
         Ok(())
@@ -66,7 +68,8 @@ impl KeyedState {
             let end = start + slots.len() as u32;
             // Copied: a slice would keep the whole batch alive.
             let piece = take_record_batch(rows, &UInt32Array::from_iter_values(start..end))?;
-            self.append(segment, piece, std::mem::replace(&mut slots, rest))?;
+            let slots = std::mem::replace(&mut slots, rest);
+            self.append(segment, compact_batch(&piece)?, slots)?;
             start = end;
         }
         self.settle(segment)

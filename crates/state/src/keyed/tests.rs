@@ -337,6 +337,32 @@ fn views_of_foreign_text_are_not_kept_alive() {
 }
 
 #[test]
+fn snapshots_of_snapshots_of_views_do_not_grow() {
+    let mut state = store(StateSpec {
+        values: schema(&[("value", DataType::Utf8View)]),
+        ..expiring(1)
+    });
+    let keys = ints(0..900);
+    let touched = state
+        .touch(&[Arc::clone(&keys)], Some(keys.as_primitive()))
+        .unwrap();
+    let texts: StringViewArray = (0..900)
+        .map(|i| Some(format!("the text of value {i}")))
+        .collect();
+    state.put(&touched, vec![Arc::new(texts)]).unwrap();
+    state.commit(Epoch(0)).unwrap();
+    let mut snapshots = vec![];
+    for _ in 0..3 {
+        let bytes = state.snapshot().encode().unwrap().bytes;
+        state = store(state.spec().clone());
+        state.apply_delta(&bytes, None).unwrap();
+        snapshots.push((bytes.len(), state.memory_bytes()));
+    }
+    assert!(snapshots[0].0 < 900 * 70, "{snapshots:?}");
+    assert_eq!(snapshots[0], snapshots[2]);
+}
+
+#[test]
 fn columns_that_do_not_fit_are_refused_by_name() {
     let mut state = store(spec());
     let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
@@ -362,4 +388,25 @@ fn columns_that_do_not_fit_are_refused_by_name() {
     );
     let narrow = KeyedState::new(expiring(0), Arc::new(RowIndexFactory));
     assert_eq!(narrow.err().unwrap().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_store_can_move_to_another_thread() {
+    fn sendable<T: Send>() {}
+    sendable::<KeyedState>();
+    sendable::<Touched>();
+    sendable::<Snapshot>();
+}
+
+#[test]
+fn a_snapshot_of_many_segments_has_few_batches() {
+    let mut state = store(expiring(10));
+    put_expiring(&mut state, 0..10_000);
+    assert_eq!(state.segments.iter().count(), 1_000);
+    state.commit(Epoch(0)).unwrap();
+    let bytes = state.snapshot().encode().unwrap().bytes;
+    assert!(bytes.len() < 10_000 * 27, "{} bytes", bytes.len());
+    let mut restored = store(expiring(10));
+    restored.apply_delta(&bytes, None).unwrap();
+    assert_eq!(values(&restored), values(&state));
 }
