@@ -63,10 +63,7 @@ pub(crate) async fn changed(sources: &[RunningSource]) {
 }
 
 /// Tells the sources that the ranges of an epoch are committed and published.
-pub(crate) async fn acknowledge(
-    sources: &[RunningSource],
-    steps: &[SourceStep],
-) -> Result<()> {
+pub(crate) async fn acknowledge(sources: &[RunningSource], steps: &[SourceStep]) -> Result<()> {
     try_join_all(sources.iter().zip(steps).map(|(running, step)| async move {
         match step.range() {
             None => Ok(()),

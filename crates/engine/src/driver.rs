@@ -9,8 +9,8 @@ use std::{fmt, sync::Arc};
 
 use datafusion::{execution::SessionState, logical_expr::LogicalPlan};
 use headwater_core::{
-    Admission, Clock, Epoch, Error, OffsetRange, OutputMode, QueryId, Result, RunId, Sink, SinkProvider,
-    Storage, StreamingQueryProgress, Trigger, Watermark,
+    Admission, Clock, Epoch, Error, OffsetRange, OutputMode, QueryId, Result, RunId, Sink,
+    SinkProvider, Storage, StreamingQueryProgress, Trigger, Watermark,
 };
 use headwater_log::{Committed, EpochLog, Planned, SourceStep, WatermarkPolicy, WatermarkRecord};
 use headwater_ops::state_provider::StateProvider;
@@ -356,7 +356,10 @@ impl Driver {
             Upkeep::Merge(deltas) => Some(Rewrite::Merge { operator, deltas }),
             Upkeep::Snapshot => {
                 let captured = self.state.capture(&operator);
-                let partitions = captured.iter().map(|(_, partition, _)| partition + 1).max()?;
+                let partitions = captured
+                    .iter()
+                    .map(|(_, partition, _)| partition + 1)
+                    .max()?;
                 // An operator that the epoch did not run is not at its version: another time.
                 let is_current = captured
                     .iter()

@@ -92,9 +92,7 @@ impl Housekeeping {
                 .split_off(&gc::floor_below(chores.newest, retained));
         }
         let manifests = self.manifests.clone();
-        self.running = Some(tokio::spawn(
-            run(chores, manifests).in_current_span(),
-        ));
+        self.running = Some(tokio::spawn(run(chores, manifests).in_current_span()));
     }
 
     /// The files that are ready, to be named by the next commit record; none while the task still runs.

@@ -3,8 +3,7 @@
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use headwater_core::{
-    Clock, Epoch, EventTime, Offset, QueryId, RunId, StreamingQueryProgress,
-    Watermark,
+    Clock, Epoch, EventTime, Offset, QueryId, RunId, StreamingQueryProgress, Watermark,
     progress::{SinkProgress, SourceProgress, StateOperatorProgress},
 };
 use headwater_log::SourceStep;
@@ -31,11 +30,14 @@ impl Phases {
     }
 
     /// Awaits `work` as (a part of) a phase.
-    pub(crate) async fn time<T>(&mut self, phase: &'static str, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn time<T>(
+        &mut self,
+        phase: &'static str,
+        work: impl Future<Output = T>,
+    ) -> T {
         let began = self.clock.monotonic();
         let done = work.await;
-        *self.durations.entry(phase).or_default() +=
-            self.clock.monotonic().saturating_sub(began);
+        *self.durations.entry(phase).or_default() += self.clock.monotonic().saturating_sub(began);
         done
     }
 

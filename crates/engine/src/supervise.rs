@@ -132,7 +132,10 @@ async fn supervise(mut driver: Driver, listeners: Arc<Listeners>, mut ended: End
         () = cut_off(&shared, patience) => Ok(()),
     };
     // Background work is part of the query: whoever awaits its end finds nothing of it running.
-    if caught("background work".to_owned(), driver.shut_down().map(Ok)).await.is_err() {
+    if caught("background work".to_owned(), driver.shut_down().map(Ok))
+        .await
+        .is_err()
+    {
         tracing::warn!("background work of the query panicked");
     }
     let outcome = outcome.map_err(Arc::new);
@@ -216,10 +219,7 @@ async fn cut_off(shared: &Shared, timeout_millis: Option<u64>) {
 }
 
 /// Awaits user code; a panic in it becomes an error that names `what`.
-pub(crate) async fn caught<T>(
-    what: String,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
+pub(crate) async fn caught<T>(what: String, work: impl Future<Output = Result<T>>) -> Result<T> {
     match AssertUnwindSafe(Box::pin(work)).catch_unwind().await {
         Ok(done) => done,
         Err(panic) => Err(Error::internal(format!(

@@ -70,7 +70,11 @@ fn whole_millis(interval: Duration) -> Option<i64> {
     if interval.is_zero() {
         return None;
     }
-    Some(i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1))
+    Some(
+        i64::try_from(interval.as_millis())
+            .unwrap_or(i64::MAX)
+            .max(1),
+    )
 }
 
 #[cfg(test)]
@@ -132,7 +136,11 @@ mod tests {
             (every(1_000), 4_700, Some(5_000)),
             (every(1_000), -1, Some(0)),
             (every(0), 5, None),
-            (Trigger::processing_time(Duration::from_micros(1)), 5, Some(6)),
+            (
+                Trigger::processing_time(Duration::from_micros(1)),
+                5,
+                Some(6),
+            ),
             (Trigger::Default, 5, None),
             (Trigger::AvailableNow, 5, None),
         ] {

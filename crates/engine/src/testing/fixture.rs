@@ -113,10 +113,7 @@ impl Fixture {
         DataFrame::new(context.state(), input)
             .aggregate(
                 vec![headwater_sql::window(col("ts"), "10 seconds")],
-                vec![
-                    count(lit(1)).alias("n"),
-                    sum(col("v")).alias("s"),
-                ],
+                vec![count(lit(1)).alias("n"), sum(col("v")).alias("s")],
             )
             .unwrap()
             .into_unoptimized_plan()

@@ -133,12 +133,14 @@ impl Source for TestSource {
     }
 
     async fn splits(&self, range: &OffsetRange, _parallelism: usize) -> Result<Vec<Split>> {
-        Ok((blocks_of(range.start.as_ref())..blocks_of(Some(&range.end)))
-            .map(|block| Split {
-                descriptor: json!(block),
-                estimated_rows: None,
-            })
-            .collect())
+        Ok(
+            (blocks_of(range.start.as_ref())..blocks_of(Some(&range.end)))
+                .map(|block| Split {
+                    descriptor: json!(block),
+                    estimated_rows: None,
+                })
+                .collect(),
+        )
     }
 
     fn open(&self, split: &Split, projection: Option<&[usize]>) -> Result<BatchStream> {

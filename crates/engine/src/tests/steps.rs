@@ -19,7 +19,14 @@ async fn an_epoch_takes_what_is_there_and_the_next_trigger_finds_nothing() {
     assert_eq!(progress.sink.num_output_rows, 3);
     assert_eq!(progress.sources[0].end_offset, 2);
     assert!(progress.event_time.is_empty());
-    for phase in ["latestOffset", "walCommit", "queryPlanning", "addBatch", "commitOffsets", "publish"] {
+    for phase in [
+        "latestOffset",
+        "walCommit",
+        "queryPlanning",
+        "addBatch",
+        "commitOffsets",
+        "publish",
+    ] {
         assert!(progress.duration_ms.contains_key(phase), "{phase}");
     }
     assert_eq!(driver.step().await.unwrap(), Step::Idle);
@@ -44,10 +51,16 @@ async fn a_risen_watermark_makes_one_epoch_without_data() {
     let mut driver = world.start(Query::Windows, Trigger::Default).await.unwrap();
     let epochs = idle(&mut driver).await;
     assert_eq!(batch_ids(&epochs), [0, 1]);
-    assert_eq!(epochs[0].event_time["watermark"], "1970-01-01T00:00:00.000Z");
+    assert_eq!(
+        epochs[0].event_time["watermark"],
+        "1970-01-01T00:00:00.000Z"
+    );
     assert_eq!(epochs[0].event_time["max"], "1970-01-01T00:00:25.000Z");
     assert_eq!(epochs[0].event_time["avg"], "1970-01-01T00:00:13.000Z");
-    assert_eq!(epochs[1].event_time["watermark"], "1970-01-01T00:00:25.000Z");
+    assert_eq!(
+        epochs[1].event_time["watermark"],
+        "1970-01-01T00:00:25.000Z"
+    );
     assert_eq!(epochs[1].num_input_rows, 0);
     assert_eq!(epochs[1].state_operators[0].num_rows_removed, 1);
     assert_eq!(world.rows().await, ["00:00 n=1 s=1"]);
@@ -92,14 +105,28 @@ async fn late_rows_are_filtered_with_the_watermark_of_the_epoch_before() {
 async fn the_slowest_of_two_inputs_holds_the_watermark() {
     let world = Fixture::new();
     world.a.append(&[(100, 1)]);
-    let mut driver = world.start(Query::UnionWindows, Trigger::Default).await.unwrap();
-    assert_eq!(batch_ids(&idle(&mut driver).await), [0], "an unseen input holds the start");
+    let mut driver = world
+        .start(Query::UnionWindows, Trigger::Default)
+        .await
+        .unwrap();
+    assert_eq!(
+        batch_ids(&idle(&mut driver).await),
+        [0],
+        "an unseen input holds the start"
+    );
     world.b.append(&[]);
-    assert_eq!(batch_ids(&idle(&mut driver).await), [1], "an empty block is no event time");
+    assert_eq!(
+        batch_ids(&idle(&mut driver).await),
+        [1],
+        "an empty block is no event time"
+    );
     world.b.append(&[(15, 1)]);
     let epochs = idle(&mut driver).await;
     assert_eq!(batch_ids(&epochs), [2, 3]);
-    assert_eq!(epochs[1].event_time["watermark"], "1970-01-01T00:00:15.000Z");
+    assert_eq!(
+        epochs[1].event_time["watermark"],
+        "1970-01-01T00:00:15.000Z"
+    );
 }
 
 #[tokio::test]
@@ -132,7 +159,10 @@ async fn available_now_takes_what_was_there_in_limited_epochs_and_the_one_withou
     };
     world.a.append(&[(1, 1)]);
     world.a.append(&[(25, 2)]);
-    let mut driver = world.start(Query::Windows, Trigger::AvailableNow).await.unwrap();
+    let mut driver = world
+        .start(Query::Windows, Trigger::AvailableNow)
+        .await
+        .unwrap();
     world.a.append(&[(99, 3)]);
     let epochs = idle(&mut driver).await;
     assert_eq!(batch_ids(&epochs), [0, 1, 2]);
