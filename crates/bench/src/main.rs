@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use headwater_bench::{
     batch,
     data::{self, DataSize},
-    queries,
+    nexmark, queries,
     tables::Table,
 };
 use headwater_core::{Error, Result, SystemClock};
@@ -44,6 +44,21 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         repeat: u32,
     },
+    /// Let headwater answer in epochs, exactly once, with a checkpoint on the local disk.
+    Nexmark {
+        /// A folder written by `data`.
+        #[arg(long)]
+        data: PathBuf,
+        /// The queries to run, separated by commas; all if not given.
+        #[arg(long, value_delimiter = ',')]
+        query: Vec<String>,
+        /// Files of each table that an epoch reads.
+        #[arg(long, default_value_t = 4)]
+        files_per_trigger: u32,
+        /// Runs of each query.
+        #[arg(long, default_value_t = 1)]
+        repeat: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -74,6 +89,23 @@ fn run(command: Command) -> Result<()> {
             for query in queries::select(&query)? {
                 for _ in 0..repeat {
                     print_line(&batch::run(&data, &query, &clock).await?.to_line()?);
+                }
+            }
+            Ok(())
+        }),
+        Command::Nexmark {
+            data,
+            query,
+            files_per_trigger,
+            repeat,
+        } => runtime()?.block_on(async {
+            let clock = SystemClock::default();
+            for query in queries::select(&query)? {
+                for _ in 0..repeat {
+                    let measured = nexmark::run(&data, &query, files_per_trigger, &clock).await;
+                    let measured =
+                        measured.map_err(|e| e.context(format!("query {}", query.name)))?;
+                    print_line(&measured.to_line()?);
                 }
             }
             Ok(())

@@ -1,22 +1,167 @@
-//! What a streaming run amounts to: the reports of its epochs and what it left on disk, as one [`Measurement`].
+//! The streaming side: headwater answers a query in epochs of a few files, with a checkpoint on the local disk.
 //!
-//! Figures come from where users find them, the progress reports and the files, not from counters inside the engine.
+//! Figures come from where users find them, the progress reports and the files, not from counters inside the engine;
+//! syncs are counted where they are made, in the storages of checkpoint and sink.
 
 use std::{
     fs::{self, File},
     path::Path,
+    sync::Arc,
 };
 
-use headwater_core::{Error, Result, StreamingQueryProgress, progress::StateOperatorProgress};
+use headwater::{
+    Clock, DataFrame, Error, Options, Result, Session, Settings, StreamingQuery,
+    StreamingQueryProgress, Trigger,
+    connect::file::{FileFormat, FileSinkProvider},
+    core::progress::StateOperatorProgress,
+};
+use headwater_log::store::{CountedStorage, counted_storage_for_url};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::{
+    machine,
     queries::{Query, Target},
-    report::Measurement,
+    report::{Measurement, round},
+    tables::Table,
 };
 
 /// The phase of [`StreamingQueryProgress::duration_ms`] that is a whole epoch.
 const EPOCH: &str = "triggerExecution";
+
+/// Runs `query` over the data set in `dir` until everything in it is answered, `files_per_trigger` files of each table
+/// an epoch. Checkpoint and result are in temporary folders.
+///
+/// # Errors
+/// `Invalid` if the data set lacks a table of the query or the query cannot run as a stream; otherwise the query's own.
+pub async fn run(
+    dir: &Path,
+    query: &Query,
+    files_per_trigger: u32,
+    clock: &dyn Clock,
+) -> Result<Measurement> {
+    let folder = tempfile::tempdir()
+        .map_err(|e| Error::unavailable("cannot create a folder for the query").with_source(e))?;
+    let (checkpoint, out) = (folder.path().join("checkpoint"), folder.path().join("out"));
+    let stores = Stores {
+        checkpoint: storage(&checkpoint)?,
+        out: storage(&out)?,
+    };
+    let session = session()?;
+    for table in query.inputs {
+        register(&session, dir, *table, files_per_trigger)?;
+    }
+    let device = machine::median_sync(folder.path(), clock)?;
+
+    machine::reset_peak_rss();
+    let start = clock.monotonic();
+    let frame = frame(&session, query).await?;
+    let running = write(frame, query, &stores, &out).await?;
+    running.await_termination().await?;
+    let seconds = (clock.monotonic() - start).as_secs_f64();
+
+    let epochs = running.recent_progress();
+    let measured = measure(Run {
+        query,
+        seconds,
+        epochs: &epochs,
+        checkpoint: &checkpoint,
+        out: &out,
+    })?;
+    Ok(Measurement {
+        peak_rss_bytes: machine::peak_rss(),
+        syncs_per_epoch: Some(round(stores.syncs() as f64 / epochs.len().max(1) as f64)),
+        device_file_ms: Some(round(device.as_secs_f64() * 1_000.0)),
+        ..measured
+    })
+}
+
+/// Where the query writes.
+struct Stores {
+    checkpoint: Arc<CountedStorage>,
+    out: Arc<CountedStorage>,
+}
+
+impl Stores {
+    fn syncs(&self) -> u64 {
+        self.checkpoint.counts().syncs() + self.out.counts().syncs()
+    }
+}
+
+fn storage(folder: &Path) -> Result<Arc<CountedStorage>> {
+    let storage = counted_storage_for_url(text(folder)?, &Options::new())?;
+    Ok(Arc::new(storage))
+}
+
+fn session() -> Result<Session> {
+    let settings = Settings {
+        // Every epoch's report counts.
+        progress_history: usize::MAX,
+        ..Settings::default()
+    };
+    Session::builder().settings(settings).build()
+}
+
+fn register(session: &Session, dir: &Path, table: Table, files_per_trigger: u32) -> Result<()> {
+    let folder = dir.join(table.name());
+    if !folder.is_dir() {
+        return Err(Error::invalid(format!(
+            "{} is not a folder of Parquet files: write a data set with `headwater-bench data`",
+            folder.display()
+        )));
+    }
+    let stream = session
+        .read_stream()
+        .schema(table.schema())
+        .option("maxFilesPerTrigger", files_per_trigger)
+        .parquet(text(&folder)?)?;
+    session.register_view(table.name(), stream)
+}
+
+async fn frame(session: &Session, query: &Query) -> Result<DataFrame> {
+    if !query.distinct_within_watermark.is_empty() {
+        return Err(Error::invalid(format!(
+            "query {} cannot run as a stream: frames cannot drop duplicates within a watermark; leave it out",
+            query.name
+        )));
+    }
+    session.sql(query.stream).await
+}
+
+async fn write(
+    frame: DataFrame,
+    query: &Query,
+    stores: &Stores,
+    out: &Path,
+) -> Result<StreamingQuery> {
+    let writer = frame
+        .write_stream()
+        .query_name(query.name)
+        .output_mode(query.output_mode)
+        .checkpoint(Arc::clone(&stores.checkpoint) as _)
+        .trigger(Trigger::available_now());
+    match query.target {
+        Target::Noop => writer.format("noop").start(None).await,
+        Target::Parquet => {
+            let sink = FileSinkProvider::try_new(
+                FileFormat::Parquet,
+                text(out)?,
+                Options::new(),
+                Vec::new(),
+            )?;
+            let sink = sink.with_storage(Arc::clone(&stores.out) as _);
+            writer.sink(Arc::new(sink)).start(None).await
+        }
+    }
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| {
+        Error::invalid(format!(
+            "{} is not UTF-8: choose a folder whose name is",
+            path.display()
+        ))
+    })
+}
 
 /// A run that has ended.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +171,7 @@ pub struct Run<'a> {
     /// From its start until it ended.
     pub seconds: f64,
     /// The reports of all its epochs.
-    pub epochs: &'a [StreamingQueryProgress],
+    pub epochs: &'a [Arc<StreamingQueryProgress>],
     /// The folder of its checkpoint.
     pub checkpoint: &'a Path,
     /// The folder of its result, if the query keeps it.
@@ -112,11 +257,51 @@ mod tests {
 
     use super::*;
     use crate::{
+        batch,
         data::{self, DataSize},
         queries::select,
     };
 
-    fn epoch(rows: u64, millis: u64, state_rows: u64) -> StreamingQueryProgress {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_stream_answers_as_the_batch_does_but_for_open_windows() {
+        let dir = tempfile::tempdir().unwrap();
+        // 20 seconds of event time: of the windows of 10 seconds, the first is closed at the end.
+        let size = DataSize {
+            events: 200_000,
+            files: 4,
+        };
+        data::write(dir.path(), size).unwrap();
+        let clock = headwater::core::SystemClock::default();
+        for (name, open_windows) in [("stateless", false), ("tumbling", true), ("running", false)] {
+            let query = select(&[name.to_owned()]).unwrap()[0];
+            let stream = run(dir.path(), &query, 1, &clock).await.unwrap();
+            let batch = batch::run(dir.path(), &query, &clock).await.unwrap();
+            assert_eq!(stream.rows, batch.rows, "{name}");
+            assert!(stream.triggers >= 4, "{name}");
+            if open_windows {
+                assert!(stream.rows_out > Some(0) && stream.rows_out < batch.rows_out);
+            } else {
+                assert_eq!(stream.rows_out, batch.rows_out, "{name}");
+            }
+            assert!(stream.syncs_per_epoch > Some(1.0), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_run_as_a_stream_is_said_before_it_starts() {
+        let dir = tempfile::tempdir().unwrap();
+        let size = DataSize {
+            events: 50,
+            files: 1,
+        };
+        data::write(dir.path(), size).unwrap();
+        let query = select(&["dedup".to_owned()]).unwrap()[0];
+        let clock = headwater::core::SystemClock::default();
+        let error = run(dir.path(), &query, 1, &clock).await.unwrap_err();
+        assert_eq!(error.kind(), headwater::ErrorKind::Invalid, "{error}");
+    }
+
+    fn epoch(rows: u64, millis: u64, state_rows: u64) -> Arc<StreamingQueryProgress> {
         let nobody = "00000000-0000-0000-0000-000000000000";
         let operator = StateOperatorProgress {
             num_rows_total: state_rows,
@@ -129,7 +314,7 @@ mod tests {
             "durationMs": {EPOCH: millis}, "eventTime": {}, "stateOperators": [operator], "sources": [],
             "sink": {"description": "", "numOutputRows": 0},
         });
-        serde_json::from_value(report).unwrap()
+        Arc::new(serde_json::from_value(report).unwrap())
     }
 
     #[test]

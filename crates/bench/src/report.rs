@@ -32,6 +32,11 @@ pub struct Measurement {
     pub checkpoint_bytes: Option<u64>,
     /// Most resident memory of the process while the query ran.
     pub peak_rss_bytes: Option<u64>,
+    /// Syncs of files and folders, checkpoint and sink together, for each epoch.
+    pub syncs_per_epoch: Option<f64>,
+    /// Median time in milliseconds that the device takes to make a small new file durable: two syncs, of its bytes
+    /// and of its name.
+    pub device_file_ms: Option<f64>,
 }
 
 impl Measurement {
@@ -57,7 +62,7 @@ impl Measurement {
 }
 
 /// To thousandths: enough for milliseconds, and short to read.
-fn round(value: f64) -> f64 {
+pub(crate) fn round(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
 
