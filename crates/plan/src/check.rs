@@ -254,6 +254,12 @@ fn is_zero(value: &datafusion::common::ScalarValue) -> bool {
 fn check_join(join: &Join, settings: &PlanSettings) -> Result<()> {
     let (left, right) = (reads_stream(&join.left), reads_stream(&join.right));
     if left && right {
+        if matches!(join.join_type, JoinType::LeftAnti | JoinType::RightAnti) {
+            return Err(Error::invalid(
+                "an anti join (EXCEPT, NOT EXISTS) of two streams gives out rows without a match, but any later row may \
+                 be that match: put a table on the right",
+            ));
+        }
         return Err(Error::invalid(
             "a join of two streams is not supported yet: join a stream with a table",
         ));

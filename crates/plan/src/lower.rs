@@ -76,9 +76,9 @@ pub(crate) async fn lower(
     Ok(Arc::new(SinkExec::new(exchanged.data)))
 }
 
-/// Plans our logical nodes.
+/// Plans the logical nodes of this crate; a session needs it for windows over static tables.
 #[derive(Debug)]
-pub(crate) struct StreamingNodePlanner;
+pub struct StreamingNodePlanner;
 
 #[async_trait]
 impl ExtensionPlanner for StreamingNodePlanner {

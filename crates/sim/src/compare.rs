@@ -154,11 +154,12 @@ pub fn compare(scenario: &Scenario, found: &Found) -> Result<Verdict> {
     }
 }
 
-/// A refusal counts only if it is one: not an error of ours, and, for a query that the reference engine could
-/// analyse, not a text that we fail to understand.
+/// A refusal counts only if it is one: not a defect of ours, not a feature that is still missing, and, for a query that
+/// the reference engine could analyse, not a text that we fail to understand.
 fn check_refusal(wanted: &str, phase: Option<&str>, outcome: &Outcome, error: &Error) -> Verdict {
     let not_understood = phase != Some("analysis") && is_not_understood(error);
-    if error.kind() != ErrorKind::Invalid || not_understood {
+    let is_missing = error.to_string().contains("not supported yet");
+    if error.kind() != ErrorKind::Invalid || not_understood || is_missing {
         return differ("result", wanted, describe(outcome));
     }
     None
@@ -440,6 +441,8 @@ mod tests {
         let outcome = Outcome::RefusedBuilding(error());
         assert!(check_refusal("rejected", Some("start"), &outcome, &error()).is_some());
         assert!(check_refusal("rejected", Some("analysis"), &outcome, &error()).is_none());
+        let missing = Error::invalid("sessions are not supported yet");
+        assert!(check_refusal("rejected", Some("start"), &outcome, &missing).is_some());
         let bug = Error::internal("oops");
         assert!(check_refusal("rejected", Some("analysis"), &outcome, &bug).is_some());
     }
