@@ -8,7 +8,10 @@ mod counting;
 mod pending;
 mod user_code;
 
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
 pub mod console;
+pub mod file;
 pub mod foreach;
 pub mod generator;
 pub mod memory;
@@ -17,5 +20,7 @@ pub mod rate;
 pub mod registry;
 pub mod socket;
 
+#[cfg(test)]
+mod contracts;
 #[cfg(test)]
 mod test_support;

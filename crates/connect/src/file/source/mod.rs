@@ -1,0 +1,193 @@
+//! A folder of files as a source: every file is offered once, in order of age.
+//!
+//! An offset is a number of files. Which files those are stands in the plan record ([`splits`]); once an increment is
+//! acknowledged its names move to the source's own list ([`seen_log`]), off the path that an epoch waits for. Between
+//! listings the backlog of the last one is consumed ([`intake`]), and known names are not examined again, so that an
+//! epoch costs what it takes, however many files the folder holds.
+//!
+//! Files that change after they were listed are not noticed, except that reading more than is there is an error.
+
+mod adapt;
+mod columns;
+mod decode;
+mod folder;
+mod intake;
+mod options;
+mod provider;
+mod rules;
+mod seen_log;
+mod splits;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use headwater_core::{
+    Admission, BatchStream, Clock, Discovery, Error, Increment, Offset, OffsetRange, Result,
+    Source, Split,
+};
+use parking_lot::RwLock;
+
+pub use provider::FileSourceProvider;
+
+use decode::FileReader;
+use folder::{Archive, FileEntry, ListingCost};
+use intake::{Intake, Limits};
+use options::CleanSource;
+use rules::ListRules;
+use seen_log::SeenLog;
+use watch::Watch;
+
+/// The files of a folder, for one run of one query; made by [`FileSourceProvider`].
+#[derive(Debug)]
+pub struct FileSource {
+    place: String,
+    reader: Arc<FileReader>,
+    rules: Arc<ListRules>,
+    // A std-like lock, held for bookkeeping only; a listing asks it name by name from another thread.
+    intake: Arc<RwLock<Intake>>,
+    log: tokio::sync::Mutex<SeenLog>,
+    watch: Watch,
+    frozen: AtomicBool,
+    cost: ListingCost,
+    archive: Option<Archive>,
+    clock: Arc<dyn Clock>,
+}
+
+impl FileSource {
+    async fn list(&self) -> Result<()> {
+        let started = self.watch.start_listing(&self.clock);
+        let intake = Arc::clone(&self.intake);
+        let known = Arc::new(move |path: &str| intake.read().is_known(path));
+        let found = self
+            .reader
+            .folder
+            .list(&self.rules, known, &self.cost)
+            .await?;
+        self.intake.write().add(found);
+        self.watch.end_listing(started, &self.clock);
+        Ok(())
+    }
+
+    async fn clean(&self, files: &[FileEntry]) {
+        for file in files {
+            let folder = &self.reader.folder;
+            let cleaned = match (&self.reader.options.clean, &self.archive) {
+                (CleanSource::Delete, _) => folder.delete(&file.path).await,
+                (CleanSource::Archive(_), Some(archive)) => {
+                    folder.archive(&file.path, archive).await
+                }
+                _ => return,
+            };
+            if let Err(error) = cleaned {
+                // The file was read and will not be read again: the query need not stop for it.
+                tracing::warn!(file = file.path, %error, "cannot clean up a file that was read");
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Source for FileSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.reader.columns.schema())
+    }
+
+    fn description(&self) -> String {
+        format!("FileSource[{}]", self.place)
+    }
+
+    async fn discover(&self, start: Option<&Offset>, admission: Admission) -> Result<Discovery> {
+        let position = match start {
+            None => 0,
+            Some(offset) => offset.as_count().ok_or_else(|| {
+                Error::data(format!(
+                    "offset {offset} of {} is not a number of files",
+                    self.description()
+                ))
+            })?,
+        };
+        let limits = match admission {
+            Admission::Configured => self.reader.options.limits,
+            Admission::All => Limits::default(),
+        };
+        let has_backlog = {
+            let mut intake = self.intake.write();
+            intake.seek(position)?;
+            intake.has_waiting()
+        };
+        // With the newest first, a backlog says nothing about which file is next.
+        let must_look =
+            !has_backlog || admission == Admission::All || self.reader.options.intake.latest_first;
+        if must_look && !self.frozen.load(Ordering::Acquire) {
+            self.list().await?;
+        }
+        let mut intake = self.intake.write();
+        let files = intake.offer(limits);
+        if files.is_empty() {
+            return Ok(Discovery::Nothing);
+        }
+        Ok(Discovery::Increment(Increment {
+            end: Offset::count(position + files.len() as u64),
+            detail: splits::detail(files)?,
+        }))
+    }
+
+    async fn splits(&self, range: &OffsetRange, parallelism: usize) -> Result<Vec<Split>> {
+        let (_, files) = splits::files(range)?;
+        splits::plan(&self.reader.folder, self.reader.format, files, parallelism).await
+    }
+
+    fn open(&self, split: &Split, projection: Option<&[usize]>) -> Result<BatchStream> {
+        self.reader.open(splits::piece(split)?, projection)
+    }
+
+    async fn resume(&self, range: &OffsetRange) -> Result<()> {
+        let (start, files) = splits::files(range)?;
+        self.intake
+            .write()
+            .resume(start, files)
+            .map_err(|error| error.context(self.description()))
+    }
+
+    async fn acknowledge(&self, range: &OffsetRange) -> Result<()> {
+        let (start, files) = splits::files(range)?;
+        let remembered_from = self.intake.read().remembered_from();
+        let intake = Arc::clone(&self.intake);
+        let key = move |path: &str| intake.read().key(path).to_owned();
+        self.log
+            .lock()
+            .await
+            .append(start, &files, key, remembered_from)
+            .await?;
+        self.clean(&files).await;
+        Ok(())
+    }
+
+    async fn freeze(&self) -> Result<()> {
+        self.list().await?;
+        self.frozen.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    async fn changed(&self) {
+        if self.intake.read().has_waiting() {
+            return;
+        }
+        if self.frozen.load(Ordering::Acquire) {
+            return std::future::pending().await;
+        }
+        self.watch.changed(&self.clock).await;
+    }
+
+    async fn latest(&self) -> Option<Offset> {
+        Some(Offset::count(self.intake.read().known_end()))
+    }
+}

@@ -1,0 +1,222 @@
+//! The durable list of files read and acknowledged, so that a restart does not read them again once the query's own
+//! log has let go of their records.
+//!
+//! One small object per acknowledged increment, `seen/{start}-{end}.{level}`, named by the numbers of its files. When
+//! [`FAN_IN`] neighbours of one level have come together they are merged into one of the next level, so a name is
+//! rewritten a logarithmic number of times and an append never rewrites what is there. An object whose range lies
+//! within another's is a leftover of a merge.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use bytes::Bytes;
+use headwater_core::{Error, Result, Storage};
+use serde::{Deserialize, Serialize};
+
+use super::folder::FileEntry;
+
+/// How many objects of one level are merged into one of the next.
+const FAN_IN: usize = 32;
+
+/// The version this program writes.
+const VERSION: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Segment {
+    start: u64,
+    end: u64,
+    level: u32,
+}
+
+impl Segment {
+    fn path(&self) -> String {
+        format!("seen/{:020}-{:020}.{}", self.start, self.end, self.level)
+    }
+
+    fn parse(path: &str) -> Option<Self> {
+        let (range, level) = path.strip_prefix("seen/")?.rsplit_once('.')?;
+        let (start, end) = range.split_once('-')?;
+        Some(Self {
+            start: start.parse().ok()?,
+            end: end.parse().ok()?,
+            level: level.parse().ok()?,
+        })
+    }
+}
+
+/// First line of every object; one `["name",modified]` a line follows.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    version: u32,
+    names: usize,
+    crc32: u32,
+}
+
+/// The list, open for appending.
+#[derive(Debug)]
+pub(crate) struct SeenLog {
+    storage: Arc<dyn Storage>,
+    /// Without gaps, in order.
+    segments: Vec<Segment>,
+}
+
+impl SeenLog {
+    /// Reads the list: the log and the names in it, with their modification times.
+    pub(crate) async fn open(storage: Arc<dyn Storage>) -> Result<(Self, Vec<(String, i64)>)> {
+        let mut found = Vec::new();
+        for object in storage.list("seen").await? {
+            match Segment::parse(&object.path) {
+                Some(segment) => found.push(segment),
+                None => {
+                    return Err(Error::data(format!(
+                        "{} in {storage} is not a list of files read",
+                        object.path
+                    )));
+                }
+            }
+        }
+        // At each start the longest first: it covers those it was merged from.
+        found.sort_by_key(|segment| (segment.start, std::cmp::Reverse(segment.end)));
+        let mut segments: Vec<Segment> = Vec::new();
+        let mut leftovers = Vec::new();
+        for segment in found {
+            let end = segments.last().map_or(0, |last| last.end);
+            if segment.start == end && segment.end > end {
+                segments.push(segment);
+            } else if segment.end <= end {
+                leftovers.push(segment.path());
+            } else {
+                return Err(Error::data(format!(
+                    "the list of files read in {storage} has a gap: files {end} to {} are missing before {}",
+                    segment.start,
+                    segment.path()
+                )));
+            }
+        }
+        if !leftovers.is_empty() {
+            storage.delete(&leftovers).await?;
+        }
+        let mut names = Vec::new();
+        for segment in &segments {
+            names.extend(read(&*storage, segment).await?);
+        }
+        Ok((Self { storage, segments }, names))
+    }
+
+    /// Number of files in the list.
+    pub(crate) fn count(&self) -> u64 {
+        self.segments.last().map_or(0, |last| last.end)
+    }
+
+    /// Appends the files numbered from `start`; those that are in the list already are not written again.
+    /// Names older than `remembered_from` are dropped when objects are merged.
+    pub(crate) async fn append(
+        &mut self,
+        start: u64,
+        files: &[FileEntry],
+        key: impl Fn(&str) -> String,
+        remembered_from: i64,
+    ) -> Result<()> {
+        let segment = Segment {
+            start,
+            end: start + files.len() as u64,
+            level: 0,
+        };
+        if segment.end <= self.count() {
+            return Ok(());
+        }
+        if start != self.count() {
+            return Err(Error::internal(format!(
+                "files numbered from {start} were acknowledged, but only {} are known as read",
+                self.count()
+            )));
+        }
+        let names: Vec<(String, i64)> = files
+            .iter()
+            .map(|file| (key(&file.path), file.modified))
+            .collect();
+        self.storage
+            .create(&segment.path(), encode(&names)?)
+            .await?;
+        self.segments.push(segment);
+        self.merge(remembered_from).await
+    }
+
+    async fn merge(&mut self, remembered_from: i64) -> Result<()> {
+        while let Some(run) = self.full_run() {
+            let parts = self.segments[run..].to_vec();
+            let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
+                return Ok(());
+            };
+            let merged = Segment {
+                start: first.start,
+                end: last.end,
+                level: first.level + 1,
+            };
+            let mut names = Vec::new();
+            for part in &parts {
+                names.extend(read(&*self.storage, part).await?);
+            }
+            names.retain(|(_, modified)| *modified >= remembered_from);
+            self.storage.create(&merged.path(), encode(&names)?).await?;
+            self.segments.truncate(run);
+            self.segments.push(merged);
+            let old: Vec<String> = parts.iter().map(Segment::path).collect();
+            self.storage.delete(&old).await?;
+        }
+        Ok(())
+    }
+
+    /// Where the last [`FAN_IN`] segments begin, if they are all of one level.
+    fn full_run(&self) -> Option<usize> {
+        let run = self.segments.len().checked_sub(FAN_IN)?;
+        let level = self.segments.last()?.level;
+        self.segments[run..]
+            .iter()
+            .all(|segment| segment.level == level)
+            .then_some(run)
+    }
+}
+
+fn encode(names: &[(String, i64)]) -> Result<Bytes> {
+    let mut body = String::new();
+    for name in names {
+        body.push_str(&serde_json::to_string(name)?);
+        body.push('\n');
+    }
+    let header = Header {
+        version: VERSION,
+        names: names.len(),
+        crc32: crc32fast::hash(body.as_bytes()),
+    };
+    let mut text = serde_json::to_string(&header)?;
+    let _ = write!(text, "\n{body}");
+    Ok(text.into())
+}
+
+async fn read(storage: &dyn Storage, segment: &Segment) -> Result<Vec<(String, i64)>> {
+    let path = segment.path();
+    let bytes = storage.read(&path).await?.ok_or_else(|| {
+        Error::data(format!(
+            "the list of files read {path} in {storage} is missing"
+        ))
+    })?;
+    decode(&bytes).ok_or_else(|| {
+        Error::data(format!(
+            "the list of files read {path} in {storage} is damaged or of a newer version than {VERSION}"
+        ))
+    })
+}
+
+fn decode(bytes: &[u8]) -> Option<Vec<(String, i64)>> {
+    let line_end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (header, body) = (&bytes[..line_end], &bytes[line_end + 1..]);
+    let header: Header = serde_json::from_slice(header).ok()?;
+    if header.version != VERSION || header.crc32 != crc32fast::hash(body) {
+        return None;
+    }
+    let names: Vec<(String, i64)> = serde_json::Deserializer::from_slice(body)
+        .into_iter()
+        .collect::<std::result::Result<_, _>>()
+        .ok()?;
+    (names.len() == header.names).then_some(names)
+}
