@@ -1,7 +1,7 @@
 //! A folder of files as a source: every file is offered once, in order of age.
 //!
 //! An offset is a number of files. Which files those are stands in the plan record ([`splits`]); once an increment is
-//! acknowledged its names move to the source's own list ([`seen_log`]), off the path that an epoch waits for. Between
+//! acknowledged its names move to the source's own list ([`ledger`]), off the path that an epoch waits for. Between
 //! listings the backlog of the last one is consumed ([`intake`]), and known names are not examined again, so that an
 //! epoch costs what it takes, however many files the folder holds.
 //!
@@ -12,6 +12,7 @@ mod columns;
 mod decode;
 mod folder;
 mod intake;
+mod ledger;
 mod options;
 mod provider;
 mod rules;
@@ -38,11 +39,10 @@ use parking_lot::RwLock;
 pub use provider::FileSourceProvider;
 
 use decode::FileReader;
-use folder::{Archive, FileEntry, ListingCost};
+use folder::ListingCost;
 use intake::{Intake, Limits};
-use options::CleanSource;
+use ledger::Ledger;
 use rules::ListRules;
-use seen_log::SeenLog;
 use watch::Watch;
 
 /// The files of a folder, for one run of one query; made by [`FileSourceProvider`].
@@ -53,11 +53,10 @@ pub struct FileSource {
     rules: Arc<ListRules>,
     // A std-like lock, held for bookkeeping only; a listing asks it name by name from another thread.
     intake: Arc<RwLock<Intake>>,
-    log: tokio::sync::Mutex<SeenLog>,
+    ledger: Ledger,
     watch: Watch,
     frozen: AtomicBool,
     cost: ListingCost,
-    archive: Option<Archive>,
     clock: Arc<dyn Clock>,
 }
 
@@ -74,23 +73,6 @@ impl FileSource {
         self.intake.write().add(found);
         self.watch.end_listing(started, &self.clock);
         Ok(())
-    }
-
-    async fn clean(&self, files: &[FileEntry]) {
-        for file in files {
-            let folder = &self.reader.folder;
-            let cleaned = match (&self.reader.options.clean, &self.archive) {
-                (CleanSource::Delete, _) => folder.delete(&file.path).await,
-                (CleanSource::Archive(_), Some(archive)) => {
-                    folder.archive(&file.path, archive).await
-                }
-                _ => return,
-            };
-            if let Err(error) = cleaned {
-                // The file was read and will not be read again: the query need not stop for it.
-                tracing::warn!(file = file.path, %error, "cannot clean up a file that was read");
-            }
-        }
     }
 }
 
@@ -159,16 +141,18 @@ impl Source for FileSource {
 
     async fn acknowledge(&self, range: &OffsetRange) -> Result<()> {
         let (start, files) = splits::files(range)?;
-        let remembered_from = self.intake.read().remembered_from();
-        let intake = Arc::clone(&self.intake);
-        let key = move |path: &str| intake.read().key(path).to_owned();
-        self.log
-            .lock()
+        let (names, remembered_from) = {
+            let intake = self.intake.read();
+            let name = |path| intake.key(path).to_owned();
+            let names = files
+                .iter()
+                .map(|file| (name(&file.path), file.modified))
+                .collect();
+            (names, intake.remembered_from())
+        };
+        self.ledger
+            .take_up(start, names, files, remembered_from)
             .await
-            .append(start, &files, key, remembered_from)
-            .await?;
-        self.clean(&files).await;
-        Ok(())
     }
 
     async fn freeze(&self) -> Result<()> {

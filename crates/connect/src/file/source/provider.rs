@@ -16,6 +16,7 @@ use super::{
     decode::{self, FileReader},
     folder::{Archive, FileEntry, Folder, ListingCost},
     intake::Intake,
+    ledger::{Cleaner, Ledger},
     options::{CleanSource, SourceOptions},
     rules::ListRules,
     seen_log::SeenLog,
@@ -131,6 +132,23 @@ impl FileSourceProvider {
         Ok(self)
     }
 
+    /// As [`Self::resolve`], for callers that cannot wait: it runs on a thread of its own.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn resolve_blocking(self) -> Result<Self> {
+        let resolve = move || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| Error::unavailable("cannot start a runtime").with_source(error))?
+                .block_on(self.resolve())
+        };
+        std::thread::spawn(resolve)
+            .join()
+            .map_err(|_| Error::internal("the schema of the files was not resolved"))?
+    }
+
     /// Makes the source for one run of one query.
     pub(super) async fn start(&self, context: SourceContext) -> Result<FileSource> {
         let Some(schema) = &self.columns else {
@@ -155,19 +173,22 @@ impl FileSourceProvider {
             Folder::Local(root) => Some(root.as_path()),
             Folder::Stored(_) => None,
         };
-        let archive = match &options.clean {
-            CleanSource::Archive(place) => Some(Archive::at(place, &options.service)?),
-            CleanSource::Off | CleanSource::Delete => None,
+        let folder = self.folder.clone();
+        let cleaner = match &options.clean {
+            CleanSource::Off => Cleaner::Off,
+            CleanSource::Delete => Cleaner::Delete(folder),
+            CleanSource::Archive(place) => {
+                Cleaner::Archive(folder, Archive::at(place, &options.service)?)
+            }
         };
         Ok(FileSource {
             place: self.place.to_string(),
             rules: Arc::new(options.list.clone()),
             intake: Arc::new(RwLock::new(intake)),
-            log: tokio::sync::Mutex::new(log),
+            ledger: Ledger::new(log, cleaner),
             watch: Watch::new(watched, options.poll_millis),
             frozen: AtomicBool::new(false),
             cost: ListingCost::default(),
-            archive,
             clock: context.clock,
             reader: Arc::new(FileReader {
                 folder: self.folder.clone(),

@@ -12,8 +12,6 @@ use bytes::Bytes;
 use headwater_core::{Error, Result, Storage};
 use serde::{Deserialize, Serialize};
 
-use super::folder::FileEntry;
-
 /// How many objects of one level are merged into one of the next.
 const FAN_IN: usize = 32;
 
@@ -51,6 +49,9 @@ struct Header {
     crc32: u32,
 }
 
+/// Names of files and when they were last written, in milliseconds since 1970.
+pub(crate) type Names = Vec<(String, i64)>;
+
 /// The list, open for appending.
 #[derive(Debug)]
 pub(crate) struct SeenLog {
@@ -60,8 +61,26 @@ pub(crate) struct SeenLog {
 }
 
 impl SeenLog {
-    /// Reads the list: the log and the names in it, with their modification times.
-    pub(crate) async fn open(storage: Arc<dyn Storage>) -> Result<(Self, Vec<(String, i64)>)> {
+    /// Reads the list: the log and the names in it.
+    pub(crate) async fn open(storage: Arc<dyn Storage>) -> Result<(Self, Names)> {
+        // A run that is just ending may merge objects while they are read: then they have other names now.
+        let mut attempts = 3;
+        loop {
+            let segments = Self::segments(&storage).await?;
+            attempts -= 1;
+            match read_all(&*storage, &segments).await? {
+                Ok(names) => return Ok((Self { storage, segments }, names)),
+                Err(missing) if attempts == 0 => {
+                    return Err(Error::data(format!(
+                        "the list of files read {missing} in {storage} is missing"
+                    )));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn segments(storage: &Arc<dyn Storage>) -> Result<Vec<Segment>> {
         let mut found = Vec::new();
         for object in storage.list("seen").await? {
             match Segment::parse(&object.path) {
@@ -95,11 +114,7 @@ impl SeenLog {
         if !leftovers.is_empty() {
             storage.delete(&leftovers).await?;
         }
-        let mut names = Vec::new();
-        for segment in &segments {
-            names.extend(read(&*storage, segment).await?);
-        }
-        Ok((Self { storage, segments }, names))
+        Ok(segments)
     }
 
     /// Number of files in the list.
@@ -112,13 +127,12 @@ impl SeenLog {
     pub(crate) async fn append(
         &mut self,
         start: u64,
-        files: &[FileEntry],
-        key: impl Fn(&str) -> String,
+        names: Names,
         remembered_from: i64,
     ) -> Result<()> {
         let segment = Segment {
             start,
-            end: start + files.len() as u64,
+            end: start + names.len() as u64,
             level: 0,
         };
         if segment.end <= self.count() {
@@ -130,10 +144,6 @@ impl SeenLog {
                 self.count()
             )));
         }
-        let names: Vec<(String, i64)> = files
-            .iter()
-            .map(|file| (key(&file.path), file.modified))
-            .collect();
         self.storage
             .create(&segment.path(), encode(&names)?)
             .await?;
@@ -152,10 +162,12 @@ impl SeenLog {
                 end: last.end,
                 level: first.level + 1,
             };
-            let mut names = Vec::new();
-            for part in &parts {
-                names.extend(read(&*self.storage, part).await?);
-            }
+            let mut names = read_all(&*self.storage, &parts).await?.map_err(|missing| {
+                Error::data(format!(
+                    "the list of files read {missing} in {} is missing",
+                    self.storage
+                ))
+            })?;
             names.retain(|(_, modified)| *modified >= remembered_from);
             self.storage.create(&merged.path(), encode(&names)?).await?;
             self.segments.truncate(run);
@@ -177,7 +189,7 @@ impl SeenLog {
     }
 }
 
-fn encode(names: &[(String, i64)]) -> Result<Bytes> {
+fn encode(names: &Names) -> Result<Bytes> {
     let mut body = String::new();
     for name in names {
         body.push_str(&serde_json::to_string(name)?);
@@ -193,28 +205,35 @@ fn encode(names: &[(String, i64)]) -> Result<Bytes> {
     Ok(text.into())
 }
 
-async fn read(storage: &dyn Storage, segment: &Segment) -> Result<Vec<(String, i64)>> {
-    let path = segment.path();
-    let bytes = storage.read(&path).await?.ok_or_else(|| {
-        Error::data(format!(
-            "the list of files read {path} in {storage} is missing"
-        ))
-    })?;
-    decode(&bytes).ok_or_else(|| {
-        Error::data(format!(
-            "the list of files read {path} in {storage} is damaged or of a newer version than {VERSION}"
-        ))
-    })
+/// The names in some objects of the list, or the path of one that is not there.
+async fn read_all(
+    storage: &dyn Storage,
+    segments: &[Segment],
+) -> Result<std::result::Result<Names, String>> {
+    let mut names = Vec::new();
+    for segment in segments {
+        let path = segment.path();
+        let Some(bytes) = storage.read(&path).await? else {
+            return Ok(Err(path));
+        };
+        let read = decode(&bytes).ok_or_else(|| {
+            Error::data(format!(
+                "the list of files read {path} in {storage} is damaged or of a newer version than {VERSION}"
+            ))
+        })?;
+        names.extend(read);
+    }
+    Ok(Ok(names))
 }
 
-fn decode(bytes: &[u8]) -> Option<Vec<(String, i64)>> {
+fn decode(bytes: &[u8]) -> Option<Names> {
     let line_end = bytes.iter().position(|byte| *byte == b'\n')?;
     let (header, body) = (&bytes[..line_end], &bytes[line_end + 1..]);
     let header: Header = serde_json::from_slice(header).ok()?;
     if header.version != VERSION || header.crc32 != crc32fast::hash(body) {
         return None;
     }
-    let names: Vec<(String, i64)> = serde_json::Deserializer::from_slice(body)
+    let names: Names = serde_json::Deserializer::from_slice(body)
         .into_iter()
         .collect::<std::result::Result<_, _>>()
         .ok()?;
