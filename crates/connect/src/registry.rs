@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 
 use crate::{
     console::ConsoleSinkProvider,
+    file::{FileFormat, FileSinkProvider, FileSourceProvider},
     generator::GeneratorSourceProvider,
     memory::{MemorySink, MemoryStream},
     noop::NoopSinkProvider,
@@ -49,6 +50,15 @@ pub struct SinkRequest {
 type MakeSource = dyn Fn(&SourceRequest) -> Result<Arc<dyn SourceProvider>> + Send + Sync;
 type MakeSink = dyn Fn(&SinkRequest) -> Result<Arc<dyn SinkProvider>> + Send + Sync;
 
+const FILE_FORMATS: [(&str, FileFormat); 6] = [
+    ("parquet", FileFormat::Parquet),
+    ("json", FileFormat::Json),
+    ("csv", FileFormat::Csv),
+    ("text", FileFormat::Text),
+    ("arrow", FileFormat::Arrow),
+    ("ipc", FileFormat::Arrow),
+];
+
 /// The connectors of a session.
 ///
 /// It knows the built-in ones, the named things of this session (memory streams and sinks, generator functions), and
@@ -85,6 +95,7 @@ impl Default for ConnectorRegistry {
             sinks: Arc::default(),
             named: Arc::default(),
         };
+        registry.register_files();
         registry.register_made_up_sources();
         registry.register_memory();
         registry.register_plain_sinks();
@@ -182,6 +193,35 @@ impl ConnectorRegistry {
         self.named.generators.write().insert(name, provider);
     }
 
+    fn register_files(&self) {
+        for (name, format) in FILE_FORMATS {
+            self.register_source(name, move |request| {
+                let path = request.path_of_files()?;
+                let provider = FileSourceProvider::try_new(
+                    format,
+                    request.schema.clone(),
+                    path,
+                    request.options.clone(),
+                )?;
+                let provider = match request.schema {
+                    Some(_) => provider,
+                    None => provider.resolve_blocking()?,
+                };
+                Ok(Arc::new(provider))
+            });
+            self.register_sink(name, move |request| {
+                let path = request.path_of_files()?;
+                let provider = FileSinkProvider::try_new(
+                    format,
+                    path,
+                    request.options.clone(),
+                    request.partition_by.clone(),
+                )?;
+                Ok(Arc::new(provider))
+            });
+        }
+    }
+
     fn register_made_up_sources(&self) {
         self.register_source("rate", |request| {
             request.deny_path()?;
@@ -268,6 +308,15 @@ fn unknown(kind: &str, format: &str, known: &[String]) -> Error {
 }
 
 impl SourceRequest {
+    fn path_of_files(&self) -> Result<&str> {
+        self.path.as_deref().ok_or_else(|| {
+            Error::invalid(format!(
+                "source '{}' needs a path: call load(\"path/of/folder\")",
+                self.format
+            ))
+        })
+    }
+
     fn deny_path(&self) -> Result<()> {
         match &self.path {
             Some(path) => Err(Error::invalid(format!(
@@ -310,6 +359,15 @@ impl SourceRequest {
 }
 
 impl SinkRequest {
+    fn path_of_files(&self) -> Result<&str> {
+        self.path.as_deref().ok_or_else(|| {
+            Error::invalid(format!(
+                "sink '{}' needs a path: call start(\"path/of/folder\")",
+                self.format
+            ))
+        })
+    }
+
     fn deny_path_and_partitions(&self) -> Result<()> {
         if let Some(path) = &self.path {
             return Err(Error::invalid(format!(
@@ -357,12 +415,14 @@ mod tests {
         let error = registry.source(&source("kafka", None, &[]));
         assert_eq!(
             error.expect_err("not built in").message(),
-            "there is no source of the format 'kafka': write one of generator, memory, rate, rate-micro-batch, socket"
+            "there is no source of the format 'kafka': write one of arrow, csv, generator, ipc, json, memory, parquet, \
+             rate, rate-micro-batch, socket, text"
         );
         let error = registry.sink(&sink("rate"));
         assert_eq!(
             error.expect_err("no sink").message(),
-            "there is no sink of the format 'rate': write one of console, memory, noop, socket"
+            "there is no sink of the format 'rate': write one of arrow, console, csv, ipc, json, memory, noop, parquet, \
+             socket, text"
         );
     }
 
@@ -382,6 +442,7 @@ mod tests {
             error.message().to_owned()
         };
         assert!(refused(&source("rate", Some("p"), &[])).contains("has no path"));
+        assert!(refused(&source("parquet", None, &[])).contains("needs a path"));
         assert!(refused(&source("rate", None, &[("speed", "1")])).contains("'speed'"));
         let mut request = source("rate", None, &[]);
         request.schema = Some(numbers_schema());
@@ -390,6 +451,31 @@ mod tests {
         request.partition_by = vec!["n".to_owned()];
         let error = registry.sink(&request).expect_err("refused");
         assert!(error.message().contains("cannot partition by n"), "{error}");
+    }
+
+    #[test]
+    fn files_are_read_and_written_in_every_format() {
+        let registry = ConnectorRegistry::new();
+        for (format, canonical) in FILE_FORMATS {
+            let mut request = source(format, Some("memory:///logs"), &[]);
+            if canonical != FileFormat::Text {
+                request.schema = Some(numbers_schema());
+            }
+            let found = registry.source(&request).expect("a source of files");
+            assert!(
+                found.identity().contains(canonical.name()),
+                "{}",
+                found.identity()
+            );
+            let mut request = sink(format);
+            request.path = Some("memory:///out".to_owned());
+            let found = registry.sink(&request).expect("a sink of files");
+            assert!(
+                found.identity().contains(canonical.name()),
+                "{}",
+                found.identity()
+            );
+        }
     }
 
     #[test]
