@@ -8,6 +8,7 @@
 use std::{fmt, sync::Arc};
 
 use datafusion::{execution::SessionState, logical_expr::LogicalPlan};
+use futures::future::join_all;
 use headwater_core::{
     Admission, Clock, Epoch, Error, OffsetRange, OutputMode, QueryId, Result, RunId, Sink,
     SinkProvider, Storage, StreamingQueryProgress, Trigger, Watermark,
@@ -228,12 +229,18 @@ impl Driver {
                 is_replay: true,
             });
         }
-        let admission = match self.trigger {
-            Trigger::Once => Admission::All,
-            _ => Admission::Configured,
+        let ranges = match self.trigger {
+            // It has had its epoch; what the sources hold is for the next run.
+            Trigger::Once if self.epochs_run > 0 => vec![None; self.sources.len()],
+            trigger => {
+                let admission = match trigger {
+                    Trigger::Once => Admission::All,
+                    _ => Admission::Configured,
+                };
+                let found = discover::discover(&self.sources, admission);
+                phases.time("latestOffset", found).await?
+            }
         };
-        let found = discover::discover(&self.sources, admission);
-        let ranges = phases.time("latestOffset", found).await?;
         let wanted = self.plan.operators().iter().any(|o| o.wants_no_data_epoch);
         let decision = decide_epoch(&TriggerFacts {
             trigger: self.trigger,
@@ -380,14 +387,18 @@ impl Driver {
         phases: Phases,
         tally: &Tally,
     ) -> StreamingQueryProgress {
-        let mut sources = Vec::with_capacity(self.sources.len());
-        for (running, step) in self.sources.iter().zip(&planned.sources) {
-            sources.push(SourceFacts {
+        let latest = join_all(self.sources.iter().map(|running| running.source.latest())).await;
+        let sources = self
+            .sources
+            .iter()
+            .zip(&planned.sources)
+            .zip(latest)
+            .map(|((running, step), latest)| SourceFacts {
                 description: running.source.description(),
                 step: step.clone(),
-                latest: running.source.latest().await,
-            });
-        }
+                latest,
+            })
+            .collect();
         progress::report(EpochFacts {
             id: self.id,
             run: self.run,

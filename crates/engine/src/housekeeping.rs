@@ -117,6 +117,15 @@ impl Housekeeping {
     }
 }
 
+impl Drop for Housekeeping {
+    /// A task does not outlive its query; cut off anywhere, it leaves garbage at most.
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.abort();
+        }
+    }
+}
+
 async fn run(chores: Chores, manifests: Manifests) -> StateFiles {
     if let Some(retained) = chores.retained {
         match collect(&chores, retained, &manifests).await {

@@ -21,6 +21,8 @@ pub(crate) enum FailAt {
     BeforeCommit,
     Publish,
     Panic,
+    /// Not a failure: it never answers.
+    Hang,
 }
 
 #[derive(Debug)]
@@ -113,6 +115,9 @@ impl Sink for LedgerSink {
     async fn prepare(&self, part: PartWrite, mut rows: BatchStream) -> Result<PreparedPart> {
         self.check(FailAt::Prepare)?;
         self.check(FailAt::Panic)?;
+        if self.check(FailAt::Hang).is_err() {
+            std::future::pending::<()>().await;
+        }
         let mut lines = LineDelimitedWriter::new(Vec::new());
         let mut count = 0;
         while let Some(batch) = rows.try_next().await? {

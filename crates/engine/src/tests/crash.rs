@@ -54,7 +54,7 @@ fn arrivals() -> Vec<(i64, i64)> {
     vec![(26, 8), (3, 16), (47, 32), (61, 64), (62, 128)]
 }
 
-async fn sweep(query: Query) -> usize {
+async fn sweep(query: Query, losses: &[Loss]) -> usize {
     let calm = SimMachine::new();
     let calm_world = world(&calm);
     run(&calm_world, query, &mut arrivals()).await.unwrap();
@@ -64,7 +64,12 @@ async fn sweep(query: Query) -> usize {
 
     let mut swept = 0;
     for (crash_at, step) in steps.iter().enumerate() {
-        for loss in [Loss::Nothing, Loss::Unsynced, Loss::Some(crash_at as u64)] {
+        for loss in losses {
+            // A different part is lost at every step.
+            let loss = match loss {
+                Loss::Some(seed) => Loss::Some(seed + crash_at as u64),
+                whole => *whole,
+            };
             swept += 1;
             let machine = SimMachine::new();
             let mut world = world(&machine);
@@ -98,12 +103,12 @@ fn assert_no_row_twice(seen: &[String], expected: &[String], context: &str) {
 
 #[tokio::test]
 async fn a_stateless_query_writes_every_row_once_wherever_the_power_fails() {
-    let swept = sweep(Query::Rows).await;
+    let swept = sweep(Query::Rows, &[Loss::Nothing, Loss::Unsynced, Loss::Some(0)]).await;
     println!("crash sweep: {swept} runs");
 }
 
 #[tokio::test]
 async fn a_windowed_aggregation_writes_every_window_once_wherever_the_power_fails() {
-    let swept = sweep(Query::Windows).await;
+    let swept = sweep(Query::Windows, &[Loss::Unsynced, Loss::Some(1_000)]).await;
     println!("crash sweep: {swept} runs");
 }

@@ -80,31 +80,22 @@ async fn the_watermark_before_the_stop_still_filters_after_it() {
 }
 
 #[tokio::test]
-async fn each_input_s_own_watermark_survives_a_restart() {
+async fn after_a_restart_every_input_is_waited_for_before_the_watermark_rises() {
     let world = Fixture::new();
     world.a.append(&[(100, 1)]);
     world.b.append(&[(5, 1)]);
-    let mut first = world
-        .start(Query::UnionWindows, Trigger::Default)
-        .await
-        .unwrap();
-    idle(&mut first).await;
-    world.a.append(&[(101, 1)]);
-    let mut second = world
-        .start(Query::UnionWindows, Trigger::Default)
-        .await
-        .unwrap();
-    assert_eq!(
-        batch_ids(&idle(&mut second).await),
-        [2],
-        "the slow input holds"
-    );
+    let start = || world.start(Query::UnionWindows, Trigger::Default);
+    idle(&mut start().await.unwrap()).await;
     world.b.append(&[(50, 1)]);
-    let mut third = world
-        .start(Query::UnionWindows, Trigger::Default)
-        .await
-        .unwrap();
-    let epochs = idle(&mut third).await;
+    let mut second = start().await.unwrap();
+    let epochs = idle(&mut second).await;
+    assert_eq!(batch_ids(&epochs), [2], "the other input was not seen yet");
+    assert_eq!(
+        epochs[0].event_time["watermark"],
+        "1970-01-01T00:00:05.000Z"
+    );
+    world.a.append(&[(101, 1)]);
+    let epochs = idle(&mut second).await;
     assert_eq!(batch_ids(&epochs), [3, 4]);
     assert_eq!(
         epochs[1].event_time["watermark"],
@@ -397,4 +388,30 @@ async fn owners_of_attempts_differ_by_run() {
         driver.write_of(Epoch(3), driver.run()).owner(),
         other.owner()
     );
+}
+
+#[tokio::test]
+async fn a_failure_in_the_background_fails_no_epoch_and_is_made_good_later() {
+    let storage = FailingStorage::new(Fixture::new().checkpoint);
+    let output = Fixture::new().output;
+    let mut world = Fixture::on(Arc::new(storage.clone()), output);
+    world.settings.min_batches_to_retain = 2;
+    storage.fail_once(Fault::DiskFull, |operation, path| {
+        operation == Operation::Delete && path.starts_with("plans")
+    });
+    let mut driver = world.start(Query::Rows, Trigger::Default).await.unwrap();
+    for v in 0..6 {
+        world.a.append(&[(1, v)]);
+        ran(&mut driver).await;
+        // Lets the task in the background run.
+        tokio::task::yield_now().await;
+    }
+    driver.shut_down().await;
+    assert_eq!(storage.outstanding(), 0, "the failure has happened");
+    world.a.append(&[(1, 6)]);
+    ran(&mut driver).await;
+    driver.shut_down().await;
+    let plans = world.checkpoint.list("plans").await.unwrap().len();
+    assert!(plans <= 3, "{plans} plans");
+    assert_eq!(world.rows().await.len(), 7);
 }

@@ -288,3 +288,57 @@ async fn an_explained_query_shows_its_plan() {
     );
     assert!(query.explain().contains("SinkExec"));
 }
+
+#[tokio::test]
+async fn an_epoch_that_hangs_is_cut_off_after_the_time_allowed_and_runs_again_later() {
+    let mut world = Fixture::new();
+    world.settings.stop_timeout_millis = Some(1_000);
+    world.a.append(&[(1, 1)]);
+    let queries = StreamingQueryManager::new();
+    let query = queries
+        .start(world.spec(Query::Rows, Trigger::Default))
+        .await
+        .unwrap();
+    world.sink.fail(FailAt::Hang);
+    let mut status = query.shared.status.subscribe();
+    status
+        .wait_for(|status| status.message == "Processing new data")
+        .await
+        .unwrap();
+    let stopping = query.stop();
+    tokio::pin!(stopping);
+    assert!(futures::poll!(&mut stopping).is_pending());
+    // The query's task hears of the stop, and sets itself a time.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    world.clock.advance(1_000);
+    stopping.await.unwrap();
+    let again = queries
+        .start(world.spec(Query::Rows, Trigger::Default))
+        .await
+        .unwrap();
+    again.process_all_available().await.unwrap();
+    assert_eq!(world.rows().await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_runtime_that_goes_away_is_the_end_of_the_query() {
+    let world = Fixture::new();
+    let spec = world.spec(Query::Rows, Trigger::Default);
+    let query = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime
+            .block_on(StreamingQueryManager::new().start(spec))
+            .unwrap()
+    })
+    .join()
+    .unwrap();
+    let error = query
+        .await_termination()
+        .await
+        .expect_err("nobody runs it any more");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
