@@ -18,7 +18,8 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use crate::functions::arithmetic::{NORMALIZE, normalized};
-use crate::functions::cast::{differs, spark_cast};
+use crate::functions::cast::{cast_array, differs, spark_cast};
+use crate::functions::zone::Zone;
 
 /// The rule; see the module.
 #[derive(Debug, Default)]
@@ -29,16 +30,19 @@ impl AnalyzerRule for SparkSemantics {
         "spark_semantics"
     }
 
-    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| rewrite_node(node).map(Transformed::yes))
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
+        let zone = Zone::of(config)?;
+        plan.transform_up_with_subqueries(|node| rewrite_node(node, zone).map(Transformed::yes))
             .map(|t| t.data)
     }
 }
 
-fn rewrite_node(node: LogicalPlan) -> Result<LogicalPlan> {
+fn rewrite_node(node: LogicalPlan, zone: Zone) -> Result<LogicalPlan> {
     // A scan's filters have the schema of the table, which `merge_schema` of no inputs does not hold.
     let mut schema = match &node {
-        LogicalPlan::TableScan(scan) => DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?,
+        LogicalPlan::TableScan(scan) => {
+            DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?
+        }
         _ => merge_schema(&node.inputs()),
     };
     if let LogicalPlan::Join(join) = &node {
@@ -46,14 +50,20 @@ fn rewrite_node(node: LogicalPlan) -> Result<LogicalPlan> {
         schema.merge(join.right.schema());
     }
     let names = NamePreserver::new(&node);
-    let node = node
-        .map_expressions(|expr| {
-            let name = names.save(&expr);
-            let rewritten = expr.transform_up(|e| rewrite_expr(e, &schema))?;
-            Ok(rewritten.update_data(|e| name.restore(e)))
-        })?
-        .data;
-    let node = node.recompute_schema()?;
+    let rewritten = node.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let rewritten = expr.transform_up(|e| rewrite_expr(e, &schema, zone))?;
+        Ok(if rewritten.transformed {
+            rewritten.update_data(|e| name.restore(e))
+        } else {
+            rewritten
+        })
+    })?;
+    let node = if rewritten.transformed {
+        rewritten.data.recompute_schema()?
+    } else {
+        rewritten.data
+    };
     match node {
         LogicalPlan::Aggregate(_) => normalize_group_keys(node),
         LogicalPlan::Distinct(Distinct::All(input)) => {
@@ -65,24 +75,32 @@ fn rewrite_node(node: LogicalPlan) -> Result<LogicalPlan> {
     }
 }
 
-fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn rewrite_expr(expr: Expr, schema: &DFSchema, zone: Zone) -> Result<Transformed<Expr>> {
     match expr {
-        Expr::Cast(cast) if differs(&cast.expr.get_type(schema)?, cast.field.data_type()) => {
-            Ok(Transformed::yes(spark_cast(*cast.expr, cast.field.data_type(), false)?))
+        Expr::Cast(cast) if is_cast_here(&cast.expr, cast.field.data_type(), schema) => {
+            spark_cast_or_value(*cast.expr, cast.field.data_type(), false, zone)
+                .map(Transformed::yes)
         }
-        Expr::TryCast(cast) if differs(&cast.expr.get_type(schema)?, cast.field.data_type()) => {
-            Ok(Transformed::yes(spark_cast(*cast.expr, cast.field.data_type(), true)?))
+        Expr::TryCast(cast) if is_cast_here(&cast.expr, cast.field.data_type(), schema) => {
+            spark_cast_or_value(*cast.expr, cast.field.data_type(), true, zone)
+                .map(Transformed::yes)
         }
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) && is_float(&left, schema)? => {
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+            if is_comparison(op) && is_float(&left, schema) =>
+        {
             let (left, right) = (Box::new(normal(*left)), Box::new(normal(*right)));
-            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr {
+                left,
+                op,
+                right,
+            })))
         }
-        Expr::InList(mut list) if is_float(&list.expr, schema)? => {
+        Expr::InList(mut list) if is_float(&list.expr, schema) => {
             *list.expr = normal(*list.expr);
             list.list = list.list.into_iter().map(normal).collect();
             Ok(Transformed::yes(Expr::InList(list)))
         }
-        Expr::Between(mut between) if is_float(&between.expr, schema)? => {
+        Expr::Between(mut between) if is_float(&between.expr, schema) => {
             *between.expr = normal(*between.expr);
             *between.low = normal(*between.low);
             *between.high = normal(*between.high);
@@ -90,6 +108,27 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// What has no type here (it may refer to another query) is left alone.
+fn is_cast_here(expr: &Expr, to: &DataType, schema: &DFSchema) -> bool {
+    expr.get_type(schema).is_ok_and(|from| differs(&from, to))
+}
+
+/// The cast of a constant is done at once, so that the checks of streaming plans see the value; one that fails stays,
+/// to fail when it runs.
+fn spark_cast_or_value(expr: Expr, to: &DataType, attempt: bool, zone: Zone) -> Result<Expr> {
+    if let Expr::Literal(value, metadata) = &expr
+        && let Ok(result) = value
+            .to_array()
+            .and_then(|array| cast_array(&array, to, attempt, zone))
+    {
+        return Ok(Expr::Literal(
+            ScalarValue::try_from_array(&result, 0)?,
+            metadata.clone(),
+        ));
+    }
+    spark_cast(expr, to, attempt)
 }
 
 fn is_comparison(op: Operator) -> bool {
@@ -106,8 +145,9 @@ fn is_comparison(op: Operator) -> bool {
     )
 }
 
-fn is_float(expr: &Expr, schema: &DFSchema) -> Result<bool> {
-    Ok(expr.get_type(schema)?.is_floating())
+fn is_float(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.get_type(schema)
+        .is_ok_and(|data_type| data_type.is_floating())
 }
 
 /// The float with one NaN and one zero. Ordinary literals are so already.
@@ -154,12 +194,17 @@ fn is_plain_float(data_type: &DataType) -> bool {
 /// Plain float columns among the keys are normalised below the aggregate, so that GROUPING SETS keep their columns;
 /// computed keys in place.
 fn normalize_group_keys(node: LogicalPlan) -> Result<LogicalPlan> {
-    let LogicalPlan::Aggregate(mut aggregate) = node else { return Ok(node) };
-    let keys: Vec<Expr> = grouping_set_to_exprlist(&aggregate.group_expr)?.into_iter().cloned().collect();
+    let LogicalPlan::Aggregate(mut aggregate) = node else {
+        return Ok(node);
+    };
+    let keys: Vec<Expr> = grouping_set_to_exprlist(&aggregate.group_expr)?
+        .into_iter()
+        .cloned()
+        .collect();
     let input_schema = Arc::clone(aggregate.input.schema());
     let mut floats = vec![];
     for key in &keys {
-        if is_float(key, &input_schema)? {
+        if is_float(key, &input_schema) {
             floats.push(key.clone());
         }
     }
@@ -179,7 +224,7 @@ fn normalize_group_keys(node: LogicalPlan) -> Result<LogicalPlan> {
 
 fn normalize_join_keys(mut join: Join) -> Result<LogicalPlan> {
     for (left, right) in &mut join.on {
-        if is_float(left, join.left.schema())? {
+        if is_float(left, join.left.schema()) {
             *left = normal(left.clone());
             *right = normal(right.clone());
         }

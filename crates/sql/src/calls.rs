@@ -7,9 +7,10 @@ use std::ops::ControlFlow;
 
 use datafusion::common::{Result, plan_err};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, CeilFloorKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, NullTreatment, ObjectName, Select, SelectItem,
-    TimezoneInfo, UnaryOperator, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, ExactNumberInfo, Expr, Function,
+    FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
+    NullTreatment, ObjectName, Select, SelectItem, TimezoneInfo, UnaryOperator, Value, VisitMut,
+    VisitorMut,
 };
 
 /// A call of `name` with positional arguments.
@@ -20,7 +21,10 @@ pub(crate) fn call(name: &str, args: Vec<Expr>) -> Expr {
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
             duplicate_treatment: None,
-            args: args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect(),
+            args: args
+                .into_iter()
+                .map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)))
+                .collect(),
             clauses: vec![],
         }),
         filter: None,
@@ -42,7 +46,9 @@ pub(crate) fn number(digits: &str) -> Expr {
 
 /// If `expr` calls `posexplode` or `posexplode_outer`: what unnests for it, and its argument.
 pub(crate) fn posexplode(expr: &Expr) -> Option<(&'static str, Expr)> {
-    let Expr::Function(function) = expr else { return None };
+    let Expr::Function(function) = expr else {
+        return None;
+    };
     let unnest = match name_of(function).as_str() {
         "posexplode" => "unnest",
         "posexplode_outer" => "unnest_outer",
@@ -58,23 +64,48 @@ pub(crate) fn posexplode(expr: &Expr) -> Option<(&'static str, Expr)> {
 pub(crate) fn rewrite(expr: &mut Expr) -> Result<()> {
     let replacement = match expr {
         Expr::Function(function) => rewrite_call(function)?,
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } if !matches!(**expr, Expr::Value(_) | Expr::Interval(_)) => {
+        Expr::UnaryOp {
+            op: UnaryOperator::Minus,
+            expr,
+        } if !matches!(**expr, Expr::Value(_) | Expr::Interval(_)) => {
             Some(call("negative", vec![(**expr).clone()]))
         }
-        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => Some(call("bitwise_not", vec![(**expr).clone()])),
-        Expr::BinaryOp { left, op: BinaryOperator::StringConcat, right } => {
-            Some(call("concat", vec![(**left).clone(), (**right).clone()]))
-        }
-        Expr::RLike { negated, expr, pattern, .. } => {
+        Expr::UnaryOp {
+            op: UnaryOperator::BitwiseNot,
+            expr,
+        } => Some(call("bitwise_not", vec![(**expr).clone()])),
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::StringConcat,
+            right,
+        } => Some(call("concat", vec![(**left).clone(), (**right).clone()])),
+        Expr::RLike {
+            negated,
+            expr,
+            pattern,
+            ..
+        } => {
             let matches = call("regexp_like", vec![(**expr).clone(), (**pattern).clone()]);
             Some(if *negated { not(matches) } else { matches })
         }
-        Expr::Ceil { expr, field: CeilFloorKind::Scale(scale) } => {
-            Some(call("ceil", vec![(**expr).clone(), Expr::Value(scale.clone())]))
-        }
-        Expr::Floor { expr, field: CeilFloorKind::Scale(scale) } => {
-            Some(call("floor", vec![(**expr).clone(), Expr::Value(scale.clone())]))
-        }
+        Expr::Ceil {
+            expr,
+            field: CeilFloorKind::Scale(scale),
+        } => Some(call(
+            "ceil",
+            vec![(**expr).clone(), Expr::Value(scale.clone())],
+        )),
+        Expr::Floor {
+            expr,
+            field: CeilFloorKind::Scale(scale),
+        } => Some(call(
+            "floor",
+            vec![(**expr).clone(), Expr::Value(scale.clone())],
+        )),
+        Expr::CompoundFieldAccess { root, access_chain } => Some(field_accesses(
+            (**root).clone(),
+            std::mem::take(access_chain),
+        )),
         Expr::Struct { values, .. } => Some(named_struct(std::mem::take(values))),
         _ => None,
     };
@@ -84,13 +115,54 @@ pub(crate) fn rewrite(expr: &mut Expr) -> Result<()> {
     Ok(())
 }
 
+/// `f(x).a[0].b`: every `.a` becomes a call of `get_field`, subscripts stay.
+fn field_accesses(root: Expr, chain: Vec<AccessExpr>) -> Expr {
+    let mut chain = chain.into_iter().peekable();
+    let mut value = root;
+    // `t.xs[0]`: names up to the first subscript are one column, qualified or not.
+    if let Expr::Identifier(first) = &value {
+        let mut names = vec![first.clone()];
+        while let Some(AccessExpr::Dot(Expr::Identifier(name))) =
+            chain.next_if(|access| matches!(access, AccessExpr::Dot(Expr::Identifier(_))))
+        {
+            names.push(name);
+        }
+        if names.len() > 1 {
+            value = Expr::CompoundIdentifier(names);
+        }
+    }
+    let mut subscripts = vec![];
+    let with_subscripts =
+        |value: Expr, subscripts: &mut Vec<AccessExpr>| match std::mem::take(subscripts) {
+            chain if chain.is_empty() => value,
+            access_chain => Expr::CompoundFieldAccess {
+                root: Box::new(value),
+                access_chain,
+            },
+        };
+    for access in chain {
+        match access {
+            AccessExpr::Dot(Expr::Identifier(name)) => {
+                value = call(
+                    "get_field",
+                    vec![with_subscripts(value, &mut subscripts), text(&name.value)],
+                );
+            }
+            other => subscripts.push(other),
+        }
+    }
+    with_subscripts(value, &mut subscripts)
+}
+
 fn name_of(function: &Function) -> String {
     function.name.to_string().to_ascii_lowercase()
 }
 
 /// The positional arguments; `None` if there are others.
 fn args_of(function: &Function) -> Option<Vec<&Expr>> {
-    let FunctionArguments::List(list) = &function.args else { return Some(vec![]) };
+    let FunctionArguments::List(list) = &function.args else {
+        return Some(vec![]);
+    };
     list.args
         .iter()
         .map(|arg| match arg {
@@ -106,11 +178,12 @@ const RENAMED: &[(&str, &str)] = &[
     ("explode_outer", "unnest_outer"),
     ("approx_percentile", "percentile_approx"),
     ("array_agg", "collect_list"),
+    ("array_size", "size"),
     ("cardinality", "size"),
     ("char_length", "length"),
     ("character_length", "length"),
     ("curdate", "current_date"),
-    ("exists", "array_any_match"),
+    ("endswith", "ends_with"),
     ("filter", "array_filter"),
     ("first_value", "first"),
     ("last_value", "last"),
@@ -119,8 +192,10 @@ const RENAMED: &[(&str, &str)] = &[
     ("now", "current_timestamp"),
     ("regexp", "regexp_like"),
     ("rlike", "regexp_like"),
+    ("sequence", "generate_series"),
     ("sha", "sha1"),
     ("sign", "signum"),
+    ("startswith", "starts_with"),
     ("std", "stddev"),
     ("string_agg", "listagg"),
     ("transform", "array_transform"),
@@ -130,14 +205,19 @@ const RENAMED: &[(&str, &str)] = &[
 
 fn rewrite_call(function: &mut Function) -> Result<Option<Expr>> {
     let name = name_of(function);
-    let renamed = RENAMED.iter().find(|(spark, _)| *spark == name).map(|(_, ours)| *ours);
+    let renamed = RENAMED
+        .iter()
+        .find(|(spark, _)| *spark == name)
+        .map(|(_, ours)| *ours);
     // first_value and last_value with a window frame are DataFusion's.
     if let Some(ours) = renamed
         && function.over.is_none()
     {
         function.name = ObjectName::from(vec![Ident::new(ours)]);
     }
-    let Some(args) = args_of(function) else { return Ok(None) };
+    let Some(args) = args_of(function) else {
+        return Ok(None);
+    };
     let args: Vec<Expr> = args.into_iter().cloned().collect();
     let name = name_of(function);
     let replacement = match (name.as_str(), args.as_slice()) {
@@ -147,18 +227,44 @@ fn rewrite_call(function: &mut Function) -> Result<Option<Expr>> {
         ("mod", [a, b]) => binary(a, BinaryOperator::Modulo, b),
         ("log", [x]) => call("ln", vec![x.clone()]),
         ("positive", [x]) => x.clone(),
+        ("e", []) => cast(
+            text("2.718281828459045"),
+            DataType::Double(ExactNumberInfo::None),
+        ),
+        ("log1p", [x]) => call("ln", vec![binary(&number("1"), BinaryOperator::Plus, x)]),
+        ("date_from_unix_date", [days]) => call(
+            "date_add",
+            vec![cast(text("1970-01-01"), DataType::Date), days.clone()],
+        ),
+        ("map_contains_key", [map, key]) => call(
+            "array_contains",
+            vec![call("map_keys", vec![map.clone()]), key.clone()],
+        ),
+        // All elements meet the condition if none meets its opposite.
+        ("forall", [list, Expr::Lambda(lambda)]) => {
+            let mut opposite = lambda.clone();
+            opposite.body = Box::new(not(*opposite.body));
+            not(call(
+                "array_any_match",
+                vec![list.clone(), Expr::Lambda(opposite)],
+            ))
+        }
         ("nullifzero", [x]) => call("nullif", vec![x.clone(), number("0")]),
         ("zeroifnull", [x]) => call("coalesce", vec![x.clone(), number("0")]),
         ("median", [x]) => call_like(function, "percentile", vec![x.clone(), number("0.5")]),
-        ("approx_count_distinct", [x, ..]) => call_like(function, "approx_distinct", vec![x.clone()]),
+        ("approx_count_distinct", [x, ..]) => {
+            call_like(function, "approx_distinct", vec![x.clone()])
+        }
         ("listagg", [x]) => call_like(function, "listagg", vec![x.clone(), text("")]),
         ("struct", _) if !args.is_empty() => named_struct(args),
-        ("dateadd" | "date_add" | "timestampadd", [unit, count, time]) => {
-            call("timestampadd", vec![unit_text(unit)?, count.clone(), time.clone()])
-        }
-        ("datediff" | "date_diff" | "timestampdiff", [unit, from, to]) => {
-            call("timestampdiff", vec![unit_text(unit)?, from.clone(), to.clone()])
-        }
+        ("dateadd" | "date_add" | "timestampadd", [unit, count, time]) => call(
+            "timestampadd",
+            vec![unit_text(unit)?, count.clone(), time.clone()],
+        ),
+        ("datediff" | "date_diff" | "timestampdiff", [unit, from, to]) => call(
+            "timestampdiff",
+            vec![unit_text(unit)?, from.clone(), to.clone()],
+        ),
         ("dateadd", [date, days]) => call("date_add", vec![date.clone(), days.clone()]),
         ("first" | "last" | "any_value", [x, Expr::Value(flag)]) => {
             let mut rewritten = call_like(function, &name, vec![x.clone()]);
@@ -178,8 +284,12 @@ fn rewrite_call(function: &mut Function) -> Result<Option<Expr>> {
 
 /// The same call with another name and other arguments: FILTER, OVER and the like are kept.
 fn call_like(function: &Function, name: &str, args: Vec<Expr>) -> Expr {
-    let Expr::Function(mut made) = call(name, args) else { unreachable!("call makes a function") };
-    if let (FunctionArguments::List(made), FunctionArguments::List(old)) = (&mut made.args, &function.args) {
+    let Expr::Function(mut made) = call(name, args) else {
+        unreachable!("call makes a function")
+    };
+    if let (FunctionArguments::List(made), FunctionArguments::List(old)) =
+        (&mut made.args, &function.args)
+    {
         made.duplicate_treatment = old.duplicate_treatment;
         made.clauses.clone_from(&old.clauses);
     }
@@ -210,15 +320,28 @@ fn type_named(name: &str) -> Option<DataType> {
 }
 
 fn cast(expr: Expr, data_type: DataType) -> Expr {
-    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(expr),
+        data_type,
+        array: false,
+        format: None,
+    }
 }
 
 fn binary(left: &Expr, op: BinaryOperator, right: &Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left.clone()), op, right: Box::new(right.clone()) }
+    Expr::BinaryOp {
+        left: Box::new(left.clone()),
+        op,
+        right: Box::new(right.clone()),
+    }
 }
 
 fn not(expr: Expr) -> Expr {
-    Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(expr))) }
+    Expr::UnaryOp {
+        op: UnaryOperator::Not,
+        expr: Box::new(Expr::Nested(Box::new(expr))),
+    }
 }
 
 /// `struct(a, b + 1, c AS d)`: fields are called by their column, by their alias, or `col2` by their place.
@@ -288,7 +411,11 @@ impl VisitorMut for GroupingIds {
             && name_of(function) == "grouping_id"
             && let Some(args) = args_of(function)
         {
-            let keys = if args.is_empty() { self.0.clone() } else { args.into_iter().cloned().collect() };
+            let keys = if args.is_empty() {
+                self.0.clone()
+            } else {
+                args.into_iter().cloned().collect()
+            };
             *expr = call("grouping", keys);
         }
         ControlFlow::Continue(())

@@ -32,8 +32,12 @@ pub fn checked_arithmetic(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execut
 ///
 /// # Errors
 /// When the type of a negated value cannot be told, which would be a defect.
-pub fn checked_expression(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
-    expr.transform_up(|expr| checked_operator(expr, schema)).map(|t| t.data)
+pub fn checked_expression(
+    expr: Arc<dyn PhysicalExpr>,
+    schema: &Schema,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    expr.transform_up(|expr| checked_operator(expr, schema))
+        .map(|t| t.data)
 }
 
 fn checked_operator(
@@ -42,9 +46,14 @@ fn checked_operator(
 ) -> Result<Transformed<Arc<dyn PhysicalExpr>>> {
     if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
         let integers = || -> Result<bool> {
-            Ok(binary.left().data_type(schema)?.is_integer() && binary.right().data_type(schema)?.is_integer())
+            Ok(binary.left().data_type(schema)?.is_integer()
+                && binary.right().data_type(schema)?.is_integer())
         };
-        if matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply) && integers()? {
+        if matches!(
+            binary.op(),
+            Operator::Plus | Operator::Minus | Operator::Multiply
+        ) && integers()?
+        {
             let checked = binary.clone().with_fail_on_overflow(true);
             return Ok(Transformed::yes(Arc::new(checked)));
         }
@@ -53,7 +62,8 @@ fn checked_operator(
         let data_type = negative.arg().data_type(schema)?;
         if data_type.is_signed_integer() {
             let zero = Arc::new(Literal::new(ScalarValue::new_zero(&data_type)?));
-            let checked = BinaryExpr::new(zero, Operator::Minus, Arc::clone(negative.arg())).with_fail_on_overflow(true);
+            let checked = BinaryExpr::new(zero, Operator::Minus, Arc::clone(negative.arg()))
+                .with_fail_on_overflow(true);
             return Ok(Transformed::yes(Arc::new(checked)));
         }
     }
@@ -104,12 +114,19 @@ fn checked_projection(projection: &ProjectionExec) -> Result<Option<Arc<dyn Exec
     if !any {
         return Ok(None);
     }
-    Ok(Some(Arc::new(ProjectionExec::try_new(exprs, Arc::clone(projection.input()))?)))
+    Ok(Some(Arc::new(ProjectionExec::try_new(
+        exprs,
+        Arc::clone(projection.input()),
+    )?)))
 }
 
 fn checked_filter(filter: &FilterExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let Some(predicate) = changed(filter.predicate(), &filter.input().schema())? else { return Ok(None) };
-    let rebuilt = FilterExecBuilder::from(filter).with_predicate(predicate).build()?;
+    let Some(predicate) = changed(filter.predicate(), &filter.input().schema())? else {
+        return Ok(None);
+    };
+    let rebuilt = FilterExecBuilder::from(filter)
+        .with_predicate(predicate)
+        .build()?;
     Ok(Some(Arc::new(rebuilt)))
 }
 
@@ -128,7 +145,10 @@ fn checked_aggregate(aggregate: &AggregateExec) -> Result<Option<Arc<dyn Executi
     };
     let keys = aggregate.group_expr();
     let group_by = PhysicalGroupBy::new(
-        keys.expr().iter().map(|(e, name)| Ok((check(e)?, name.clone()))).collect::<Result<_>>()?,
+        keys.expr()
+            .iter()
+            .map(|(e, name)| Ok((check(e)?, name.clone())))
+            .collect::<Result<_>>()?,
         keys.null_expr().to_vec(),
         keys.groups().to_vec(),
         keys.has_grouping_set(),
@@ -162,8 +182,16 @@ fn checked_function(
     function: &Arc<AggregateFunctionExpr>,
     check: &mut impl FnMut(&Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>>,
 ) -> Result<Arc<AggregateFunctionExpr>> {
-    let args = function.expressions().iter().map(&mut *check).collect::<Result<Vec<_>>>()?;
-    let order_by = function.order_bys().iter().map(|order| check(&order.expr)).collect::<Result<Vec<_>>>()?;
+    let args = function
+        .expressions()
+        .iter()
+        .map(&mut *check)
+        .collect::<Result<Vec<_>>>()?;
+    let order_by = function
+        .order_bys()
+        .iter()
+        .map(|order| check(&order.expr))
+        .collect::<Result<Vec<_>>>()?;
     Ok(match function.with_new_expressions(args, order_by) {
         Some(rebuilt) => Arc::new(rebuilt),
         None => Arc::clone(function),
@@ -172,18 +200,30 @@ fn checked_function(
 
 /// The join's filter, if anything in it changed.
 fn checked_join_filter(filter: Option<&JoinFilter>) -> Result<Option<JoinFilter>> {
-    let Some(filter) = filter else { return Ok(None) };
-    let Some(expression) = changed(filter.expression(), filter.schema())? else { return Ok(None) };
-    Ok(Some(JoinFilter::new(expression, filter.column_indices().to_vec(), Arc::clone(filter.schema()))))
+    let Some(filter) = filter else {
+        return Ok(None);
+    };
+    let Some(expression) = changed(filter.expression(), filter.schema())? else {
+        return Ok(None);
+    };
+    Ok(Some(JoinFilter::new(
+        expression,
+        filter.column_indices().to_vec(),
+        Arc::clone(filter.schema()),
+    )))
 }
 
 fn checked_hash_join(join: &HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let Some(filter) = checked_join_filter(join.filter())? else { return Ok(None) };
+    let Some(filter) = checked_join_filter(join.filter())? else {
+        return Ok(None);
+    };
     Ok(Some(join.builder().with_filter(Some(filter)).build_exec()?))
 }
 
 fn checked_loop_join(join: &NestedLoopJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let Some(filter) = checked_join_filter(join.filter())? else { return Ok(None) };
+    let Some(filter) = checked_join_filter(join.filter())? else {
+        return Ok(None);
+    };
     let rebuilt = NestedLoopJoinExec::try_new(
         Arc::clone(join.left()),
         Arc::clone(join.right()),

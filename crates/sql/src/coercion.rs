@@ -14,7 +14,9 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast};
 use datafusion::optimizer::AnalyzerRule;
 
 /// Functions that give one of their arguments back.
-const CHOICES: [&str; 8] = ["coalesce", "nvl", "ifnull", "nvl2", "nullif", "greatest", "least", "if"];
+const CHOICES: [&str; 8] = [
+    "coalesce", "nvl", "ifnull", "nvl2", "nullif", "greatest", "least", "if",
+];
 
 /// The rule; see the module.
 #[derive(Debug, Default)]
@@ -32,7 +34,11 @@ impl AnalyzerRule for SparkCoercion {
             let rewritten = node.map_expressions(|expr| {
                 let name = names.save(&expr);
                 let rewritten = expr.transform_up(|e| Ok(rewrite(e, &schema)))?;
-                Ok(if rewritten.transformed { rewritten.update_data(|e| name.restore(e)) } else { rewritten })
+                Ok(if rewritten.transformed {
+                    rewritten.update_data(|e| name.restore(e))
+                } else {
+                    rewritten
+                })
             })?;
             if !rewritten.transformed {
                 return Ok(rewritten);
@@ -46,18 +52,33 @@ impl AnalyzerRule for SparkCoercion {
 fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
         Expr::Case(mut case) => {
-            let mut results: Vec<&mut Expr> = case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut()).collect();
+            let mut results: Vec<&mut Expr> = case
+                .when_then_expr
+                .iter_mut()
+                .map(|(_, then)| then.as_mut())
+                .collect();
             results.extend(case.else_expr.as_deref_mut());
             let changed = meet(results, schema);
             Transformed::new_transformed(Expr::Case(case), changed)
         }
         Expr::InList(mut list) => {
-            let changed = meet(std::iter::once(list.expr.as_mut()).chain(&mut list.list).collect(), schema);
+            let changed = meet(
+                std::iter::once(list.expr.as_mut())
+                    .chain(&mut list.list)
+                    .collect(),
+                schema,
+            );
             Transformed::new_transformed(Expr::InList(list), changed)
         }
         Expr::Between(mut between) => {
-            let changed =
-                meet(vec![between.expr.as_mut(), between.low.as_mut(), between.high.as_mut()], schema);
+            let changed = meet(
+                vec![
+                    between.expr.as_mut(),
+                    between.low.as_mut(),
+                    between.high.as_mut(),
+                ],
+                schema,
+            );
             Transformed::new_transformed(Expr::Between(between), changed)
         }
         Expr::ScalarFunction(mut call) if CHOICES.contains(&call.func.name()) => {

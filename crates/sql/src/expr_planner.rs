@@ -5,8 +5,9 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::functions::core::expr_fn::get_field;
-use datafusion::functions_nested::expr_fn::{array_element, map_extract};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
+};
 use datafusion::logical_expr::{
     Expr, ExprSchemable, GetFieldAccess, Operator, ScalarUDF, binary_expr, cast, lit,
 };
@@ -35,7 +36,13 @@ impl SparkExprPlanner {
     }
 
     /// The operator over two floats; DataFusion would compare a float with a decimal as decimals.
-    fn with_doubles(&self, op: &BinaryOperator, left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
+    fn with_doubles(
+        &self,
+        op: &BinaryOperator,
+        left: Expr,
+        right: Expr,
+        schema: &DFSchema,
+    ) -> Result<Expr> {
         if let Some(planned) = self.binary(op, &left, &right, schema)? {
             return Ok(planned);
         }
@@ -56,14 +63,34 @@ impl SparkExprPlanner {
         Ok(binary_expr(left, op, right))
     }
 
-    fn binary(&self, op: &BinaryOperator, left: &Expr, right: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+    fn binary(
+        &self,
+        op: &BinaryOperator,
+        left: &Expr,
+        right: &Expr,
+        schema: &DFSchema,
+    ) -> Result<Option<Expr>> {
         let (l, r) = (left.get_type(schema)?, right.get_type(schema)?);
         let number = |t: &DataType| t.is_numeric() || *t == DataType::Null;
         if l.is_decimal() && r.is_floating() && *op != BinaryOperator::MyIntegerDivide {
-            return self.with_doubles(op, cast(left.clone(), DataType::Float64), right.clone(), schema).map(Some);
+            return self
+                .with_doubles(
+                    op,
+                    cast(left.clone(), DataType::Float64),
+                    right.clone(),
+                    schema,
+                )
+                .map(Some);
         }
         if l.is_floating() && r.is_decimal() && *op != BinaryOperator::MyIntegerDivide {
-            return self.with_doubles(op, left.clone(), cast(right.clone(), DataType::Float64), schema).map(Some);
+            return self
+                .with_doubles(
+                    op,
+                    left.clone(),
+                    cast(right.clone(), DataType::Float64),
+                    schema,
+                )
+                .map(Some);
         }
         let planned = match op {
             BinaryOperator::Divide if number(&l) && number(&r) => {
@@ -75,23 +102,35 @@ impl SparkExprPlanner {
             }
             BinaryOperator::MyIntegerDivide => {
                 let long = |e: &Expr, t: &DataType| {
-                    if *t == DataType::Int64 { e.clone() } else { cast(e.clone(), DataType::Int64) }
+                    if *t == DataType::Int64 {
+                        e.clone()
+                    } else {
+                        cast(e.clone(), DataType::Int64)
+                    }
                 };
                 binary_expr(long(left, &l), Operator::Divide, long(right, &r))
             }
             BinaryOperator::Plus | BinaryOperator::Minus => {
-                let shift = if *op == BinaryOperator::Plus { "date_add" } else { "date_sub" };
+                let shift = if *op == BinaryOperator::Plus {
+                    "date_add"
+                } else {
+                    "date_sub"
+                };
                 match (&l, &r) {
                     (DataType::Date32, days) if days.is_integer() => {
                         self.call(shift, vec![left.clone(), right.clone()])?
                     }
-                    (days, DataType::Date32) if days.is_integer() && *op == BinaryOperator::Plus => {
+                    (days, DataType::Date32)
+                        if days.is_integer() && *op == BinaryOperator::Plus =>
+                    {
                         self.call(shift, vec![right.clone(), left.clone()])?
                     }
                     _ => return Ok(narrowed(op, left, &l, right, &r)),
                 }
             }
-            BinaryOperator::Multiply | BinaryOperator::Modulo => return Ok(narrowed(op, left, &l, right, &r)),
+            BinaryOperator::Multiply | BinaryOperator::Modulo => {
+                return Ok(narrowed(op, left, &l, right, &r));
+            }
             _ => return Ok(None),
         };
         Ok(Some(planned))
@@ -99,7 +138,13 @@ impl SparkExprPlanner {
 }
 
 /// `int_column + 1` is an INT in Spark, where DataFusion's literal would make it a BIGINT that overflows later.
-fn narrowed(op: &BinaryOperator, left: &Expr, l: &DataType, right: &Expr, r: &DataType) -> Option<Expr> {
+fn narrowed(
+    op: &BinaryOperator,
+    left: &Expr,
+    l: &DataType,
+    right: &Expr,
+    r: &DataType,
+) -> Option<Expr> {
     let op = match op {
         BinaryOperator::Plus => Operator::Plus,
         BinaryOperator::Minus => Operator::Minus,
@@ -120,11 +165,17 @@ fn narrowed(op: &BinaryOperator, left: &Expr, l: &DataType, right: &Expr, r: &Da
 }
 
 impl ExprPlanner for SparkExprPlanner {
-    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        Ok(match self.binary(&expr.op, &expr.left, &expr.right, schema)? {
-            Some(planned) => PlannerResult::Planned(planned),
-            None => PlannerResult::Original(expr),
-        })
+    fn plan_binary_op(
+        &self,
+        expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
+        Ok(
+            match self.binary(&expr.op, &expr.left, &expr.right, schema)? {
+                Some(planned) => PlannerResult::Planned(planned),
+                None => PlannerResult::Original(expr),
+            },
+        )
     }
 
     fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
@@ -133,7 +184,11 @@ impl ExprPlanner for SparkExprPlanner {
             _ => false,
         };
         let part = self.call("date_part", args)?;
-        Ok(PlannerResult::Planned(if whole { cast(part, DataType::Int32) } else { part }))
+        Ok(PlannerResult::Planned(if whole {
+            cast(part, DataType::Int32)
+        } else {
+            part
+        }))
     }
 
     fn plan_field_access(
@@ -144,7 +199,7 @@ impl ExprPlanner for SparkExprPlanner {
         let RawFieldAccessExpr { field_access, expr } = access;
         let planned = match (&field_access, expr.get_type(schema)?) {
             (GetFieldAccess::ListIndex { key }, DataType::Map(_, _)) => {
-                array_element(map_extract(expr, key.as_ref().clone()), lit(1i64))
+                self.call("element_at", vec![expr, key.as_ref().clone()])?
             }
             (GetFieldAccess::ListIndex { key }, DataType::List(_) | DataType::LargeList(_)) => {
                 self.call("__subscript", vec![expr, key.as_ref().clone()])?
@@ -152,7 +207,12 @@ impl ExprPlanner for SparkExprPlanner {
             (GetFieldAccess::NamedStructField { name }, DataType::Struct(_)) => {
                 get_field(expr, name.to_string())
             }
-            _ => return Ok(PlannerResult::Original(RawFieldAccessExpr { field_access, expr })),
+            _ => {
+                return Ok(PlannerResult::Original(RawFieldAccessExpr {
+                    field_access,
+                    expr,
+                }));
+            }
         };
         Ok(PlannerResult::Planned(planned))
     }

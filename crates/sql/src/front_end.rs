@@ -20,11 +20,11 @@ use crate::functions;
 use crate::hooks::StreamingHooks;
 use crate::markers::{session_window_udf, window_time_udf, window_udf};
 use crate::names::standalone_name;
+use crate::parser;
 use crate::relation::SparkRelationPlanner;
 use crate::rewrite::{self, Flavour};
 use crate::spelling::Spelling;
 use crate::types::SparkTypePlanner;
-use crate::parser;
 
 /// Reads SQL over streams; see the crate.
 #[derive(Debug, Clone)]
@@ -36,14 +36,21 @@ pub struct SqlFrontEnd {
 impl SqlFrontEnd {
     /// A front end with Spark's functions and types, whose watermarks become what `hooks` makes of them.
     pub fn new(hooks: Arc<dyn StreamingHooks>) -> Self {
-        Self { hooks, flavour: Flavour::Spark }
+        Self {
+            hooks,
+            flavour: Flavour::Spark,
+        }
     }
 
     /// Whether functions, types, casts and column names are Spark's. Without it they are DataFusion's, and SQL only
     /// gains `WATERMARK`, windows and `LATERAL VIEW`.
     #[must_use]
     pub fn spark(mut self, spark: bool) -> Self {
-        self.flavour = if spark { Flavour::Spark } else { Flavour::DataFusion };
+        self.flavour = if spark {
+            Flavour::Spark
+        } else {
+            Flavour::DataFusion
+        };
         self
     }
 
@@ -52,28 +59,52 @@ impl SqlFrontEnd {
     /// `datafusion.execution.time_zone`, UTC if unset.
     #[must_use]
     pub fn configure(&self, mut builder: SessionStateBuilder) -> SessionStateBuilder {
-        let relations: Arc<dyn RelationPlanner> = Arc::new(SparkRelationPlanner::new(Arc::clone(&self.hooks)));
-        builder.relation_planners().get_or_insert_default().insert(0, relations);
+        let relations: Arc<dyn RelationPlanner> =
+            Arc::new(SparkRelationPlanner::new(Arc::clone(&self.hooks)));
+        builder
+            .relation_planners()
+            .get_or_insert_default()
+            .insert(0, relations);
         let markers = [window_udf(), session_window_udf(), window_time_udf()];
         if self.flavour == Flavour::DataFusion {
-            let helpers = functions::collections::functions().into_iter().filter(|f| f.name().starts_with("__"));
-            builder.scalar_functions().get_or_insert_default().extend(markers.into_iter().chain(helpers));
+            let helpers = functions::collections::functions()
+                .into_iter()
+                .filter(|f| f.name().starts_with("__"));
+            builder
+                .scalar_functions()
+                .get_or_insert_default()
+                .extend(markers.into_iter().chain(helpers));
             return builder;
         }
 
         let mut builder = builder.with_spark_features();
         let scalars = functions::scalar_functions();
         let operators: Arc<dyn ExprPlanner> = Arc::new(SparkExprPlanner::new(scalars.clone()));
-        builder.expr_planners().get_or_insert_default().insert(0, operators);
-        builder.scalar_functions().get_or_insert_default().extend(markers.into_iter().chain(scalars));
-        builder.aggregate_functions().get_or_insert_default().extend(functions::aggregate::functions());
-        let options = builder.config().get_or_insert_with(SessionConfig::new).options_mut();
+        builder
+            .expr_planners()
+            .get_or_insert_default()
+            .insert(0, operators);
+        builder
+            .scalar_functions()
+            .get_or_insert_default()
+            .extend(markers.into_iter().chain(scalars));
+        builder
+            .aggregate_functions()
+            .get_or_insert_default()
+            .extend(functions::aggregate::functions());
+        let options = builder
+            .config()
+            .get_or_insert_with(SessionConfig::new)
+            .options_mut();
         options.sql_parser.dialect = Dialect::Spark;
         options.sql_parser.enable_ident_normalization = false;
         options.sql_parser.parse_float_as_decimal = true;
         options.sql_parser.map_string_types_to_utf8view = false;
         options.execution.enable_ansi_mode = true;
-        options.execution.time_zone.get_or_insert_with(|| "UTC".to_owned());
+        options
+            .execution
+            .time_zone
+            .get_or_insert_with(|| "UTC".to_owned());
         let analyzer = builder.analyzer().get_or_insert_default();
         analyzer.rules.insert(0, Arc::new(SparkCoercion));
         analyzer.rules.push(Arc::new(SparkSemantics));
@@ -100,16 +131,19 @@ impl SqlFrontEnd {
     /// Like [`plan`](Self::plan).
     pub fn plan_expr(&self, state: &SessionState, schema: &DFSchema, text: &str) -> Result<Expr> {
         let mut parsed = parser::parse_expr(text)?;
+        if self.flavour == Flavour::Spark {
+            let mut spelling = Spelling::default();
+            spelling.declare_fields(schema.as_arrow().fields());
+            schema
+                .iter()
+                .filter_map(|(relation, _)| relation)
+                .for_each(|r| spelling.declare(r.table()));
+            spelling.correct(&mut parsed.expr);
+        }
         let name = match (&parsed.alias, self.flavour) {
             (None, Flavour::Spark) => standalone_name(&parsed.expr),
             _ => None,
         };
-        if self.flavour == Flavour::Spark {
-            let mut spelling = Spelling::new();
-            spelling.declare_fields(schema.as_arrow().fields());
-            schema.iter().filter_map(|(relation, _)| relation).for_each(|r| spelling.declare(r.table()));
-            spelling.correct(&mut parsed.expr);
-        }
         rewrite::expression(&mut parsed.expr, self.flavour)?;
         let planned = state.create_logical_expr_from_sql_expr(parsed, schema)?;
         Ok(match (name, &planned) {
@@ -119,7 +153,7 @@ impl SqlFrontEnd {
     }
 
     async fn correct_names(&self, state: &SessionState, statement: &mut Statement) -> Result<()> {
-        let mut spelling = Spelling::new();
+        let mut spelling = Spelling::default();
         for reference in state.resolve_table_references(statement)? {
             if let Some((name, table)) = find_table(state, &reference).await? {
                 spelling.declare_table(&reference.to_string(), &name);
@@ -136,12 +170,18 @@ async fn find_table(
     state: &SessionState,
     reference: &TableReference,
 ) -> Result<Option<(String, Arc<dyn TableProvider>)>> {
-    let Ok(schema) = state.schema_for_ref(reference.clone()) else { return Ok(None) };
+    let Ok(schema) = state.schema_for_ref(reference.clone()) else {
+        return Ok(None);
+    };
     let written = reference.table();
     if let Some(table) = schema.table(written).await? {
         return Ok(Some((written.to_owned(), table)));
     }
-    let Some(name) = schema.table_names().into_iter().find(|name| name.eq_ignore_ascii_case(written)) else {
+    let Some(name) = schema
+        .table_names()
+        .into_iter()
+        .find(|name| name.eq_ignore_ascii_case(written))
+    else {
         return Ok(None);
     };
     Ok(schema.table(&name).await?.map(|table| (name, table)))

@@ -17,7 +17,12 @@ pub trait StreamingHooks: Send + Sync + Debug {
     ///
     /// # Errors
     /// When the input cannot have a watermark there.
-    fn watermark(&self, input: LogicalPlan, column: Expr, delay: WatermarkDelay) -> Result<LogicalPlan>;
+    fn watermark(
+        &self,
+        input: LogicalPlan,
+        column: Expr,
+        delay: WatermarkDelay,
+    ) -> Result<LogicalPlan>;
 }
 
 /// Drops watermarks: for plans over tables that are complete.
@@ -25,7 +30,12 @@ pub trait StreamingHooks: Send + Sync + Debug {
 pub struct BatchHooks;
 
 impl StreamingHooks for BatchHooks {
-    fn watermark(&self, input: LogicalPlan, _column: Expr, _delay: WatermarkDelay) -> Result<LogicalPlan> {
+    fn watermark(
+        &self,
+        input: LogicalPlan,
+        _column: Expr,
+        _delay: WatermarkDelay,
+    ) -> Result<LogicalPlan> {
         Ok(input)
     }
 }

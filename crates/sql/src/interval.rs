@@ -60,7 +60,10 @@ impl CalendarInterval {
     /// When the text is no interval; the message shows one that is.
     pub fn parse(text: &str) -> Result<Self> {
         let mut words = text.split_whitespace().peekable();
-        if words.peek().is_some_and(|w| w.eq_ignore_ascii_case("interval")) {
+        if words
+            .peek()
+            .is_some_and(|w| w.eq_ignore_ascii_case("interval"))
+        {
             words.next();
         }
         let mut total = Self::default();
@@ -71,13 +74,21 @@ impl CalendarInterval {
                 Some(at) if at > 0 => (&count[..at], &count[at..]),
                 _ => match words.next() {
                     Some(unit) => (count, unit),
-                    None => return plan_err!("`{text}` is not an interval: write for example '5 minutes'"),
+                    None => {
+                        return plan_err!(
+                            "`{text}` is not an interval: write for example '5 minutes'"
+                        );
+                    }
                 },
             };
             total = total.plus(count, unit)?;
             any = true;
         }
-        if any { Ok(total) } else { plan_err!("`{text}` is not an interval: write for example '5 minutes'") }
+        if any {
+            Ok(total)
+        } else {
+            plan_err!("`{text}` is not an interval: write for example '5 minutes'")
+        }
     }
 
     /// Whether the whole is below zero, a month counted as 31 days.
@@ -130,10 +141,18 @@ fn seconds(count: &str) -> Option<i64> {
     if whole.is_empty() && fraction.is_empty() || fraction.len() > 6 {
         return None;
     }
-    if !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+    if !whole
+        .bytes()
+        .chain(fraction.bytes())
+        .all(|b| b.is_ascii_digit())
+    {
         return None;
     }
-    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole: i64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
     let fraction: i64 = format!("{fraction:0<6}").parse().ok()?;
     let micros = whole.checked_mul(1_000_000)?.checked_add(fraction)?;
     Some(if negative { -micros } else { micros })
@@ -164,7 +183,14 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_interval_are_refused() {
-        for text in ["", "10", "ten seconds", "10 parsecs", "1.5 days", "9223372036854775807 days"] {
+        for text in [
+            "",
+            "10",
+            "ten seconds",
+            "10 parsecs",
+            "1.5 days",
+            "9223372036854775807 days",
+        ] {
             assert!(CalendarInterval::parse(text).is_err(), "{text}");
         }
     }

@@ -58,7 +58,8 @@ pub use functions::current_time::{CurrentTime, current_time};
 pub use hooks::{BatchHooks, StreamingHooks, WatermarkDelay};
 pub use interval::{CalendarInterval, MICROS_PER_DAY};
 pub use markers::{
-    Gap, WindowExpr, session_window, session_window_udf, window, window_time, window_time_udf, window_udf,
+    Gap, WindowExpr, session_window, session_window_udf, window, window_time, window_time_udf,
+    window_udf,
 };
 pub use parser::{parse, parse_expr};
 pub use window_spec::WindowSpec;

@@ -12,15 +12,18 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type, TimeUnit};
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility, lit,
 };
 
 use crate::window_spec::{WindowSpec, fixed_micros};
 
 /// The type of event times that are computed from texts or dates.
-const DEFAULT_TIME: fn() -> DataType = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+const DEFAULT_TIME: fn() -> DataType =
+    || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
 
-static WINDOW: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::from(Marker::new(Kind::Window))));
+static WINDOW: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| Arc::new(ScalarUDF::from(Marker::new(Kind::Window))));
 static SESSION_WINDOW: LazyLock<Arc<ScalarUDF>> =
     LazyLock::new(|| Arc::new(ScalarUDF::from(Marker::new(Kind::SessionWindow))));
 static WINDOW_TIME: LazyLock<Arc<ScalarUDF>> =
@@ -58,7 +61,9 @@ pub fn window(time: Expr, size: &str) -> Expr {
 
 /// The session that `time` lies in, ended by a pause of `gap`; named `session_window`.
 pub fn session_window(time: Expr, gap: impl Into<Gap>) -> Expr {
-    session_window_udf().call(vec![time, gap.into().0]).alias("session_window")
+    session_window_udf()
+        .call(vec![time, gap.into().0])
+        .alias("session_window")
 }
 
 /// The last instant of `window`, one microsecond before its end; named `window_time`.
@@ -143,7 +148,10 @@ struct Marker {
 
 impl Marker {
     fn new(kind: Kind) -> Self {
-        Self { kind, signature: Signature::user_defined(Volatility::Immutable) }
+        Self {
+            kind,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
     }
 
     /// Checks how many arguments there are.
@@ -178,16 +186,21 @@ impl ScalarUDFImpl for Marker {
         let mut coerced = arg_types.to_vec();
         coerced[0] = match (&arg_types[0], self.kind) {
             (time @ DataType::Timestamp(_, _), Kind::Window | Kind::SessionWindow) => time.clone(),
-            (DataType::Date32 | DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 | DataType::Null, kind)
-                if kind != Kind::WindowTime =>
-            {
-                DEFAULT_TIME()
-            }
+            (
+                DataType::Date32
+                | DataType::Utf8
+                | DataType::Utf8View
+                | DataType::LargeUtf8
+                | DataType::Null,
+                kind,
+            ) if kind != Kind::WindowTime => DEFAULT_TIME(),
             (window @ DataType::Struct(_), Kind::Window | Kind::WindowTime) => {
                 end_type(window)?;
                 window.clone()
             }
-            (other, Kind::WindowTime) => return plan_err!("window_time() takes a window, found {other}"),
+            (other, Kind::WindowTime) => {
+                return plan_err!("window_time() takes a window, found {other}");
+            }
             (other, _) => return plan_err!("{}() takes a timestamp, found {other}", self.name()),
         };
         Ok(coerced)
@@ -221,12 +234,18 @@ impl ScalarUDFImpl for Marker {
                 window_type(&time)
             }
         };
-        Ok(Arc::new(Field::new(self.name(), data_type, input.is_nullable())))
+        Ok(Arc::new(Field::new(
+            self.name(),
+            data_type,
+            input.is_nullable(),
+        )))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         if self.kind == Kind::SessionWindow {
-            return exec_err!("session_window() depends on other rows and must be rewritten by the planner");
+            return exec_err!(
+                "session_window() depends on other rows and must be rewritten by the planner"
+            );
         }
         let input = args.args[0].to_array(args.number_rows)?;
         let (_, micros) = match input.data_type() {
@@ -238,7 +257,10 @@ impl ScalarUDFImpl for Marker {
             time => (time.clone(), to_micros(&input)?),
         };
         if self.kind == Kind::WindowTime {
-            return Ok(ColumnarValue::Array(from_micros(&micros, args.return_field.data_type())?));
+            return Ok(ColumnarValue::Array(from_micros(
+                &micros,
+                args.return_field.data_type(),
+            )?));
         }
         let durations = args
             .args
@@ -251,7 +273,9 @@ impl ScalarUDFImpl for Marker {
             .collect::<Result<Vec<_>>>()?;
         let spec = WindowSpec::from_scalars(&durations)?;
         if !spec.is_tumbling() {
-            return exec_err!("a row is in several sliding windows: window() with a slide must be rewritten by the planner");
+            return exec_err!(
+                "a row is in several sliding windows: window() with a slide must be rewritten by the planner"
+            );
         }
         tumbling(&spec, &micros, args.return_field.data_type()).map(ColumnarValue::Array)
     }
@@ -261,7 +285,9 @@ fn constants<'a>(args: &[Option<&'a ScalarValue>]) -> Result<Vec<&'a ScalarValue
     args.iter()
         .map(|arg| match arg {
             Some(value) => Ok(*value),
-            None => plan_err!("window() needs constant durations: write for example window(ts, '10 minutes')"),
+            None => plan_err!(
+                "window() needs constant durations: write for example window(ts, '10 minutes')"
+            ),
         })
         .collect()
 }
@@ -293,7 +319,10 @@ fn end_micros(windows: &ArrayRef) -> Result<(DataType, Int64Array)> {
     };
     let micros = to_micros(end)?;
     let nulls = datafusion::arrow::buffer::NullBuffer::union(micros.nulls(), structs.nulls());
-    Ok((end.data_type().clone(), Int64Array::new(micros.values().clone(), nulls)))
+    Ok((
+        end.data_type().clone(),
+        Int64Array::new(micros.values().clone(), nulls),
+    ))
 }
 
 fn to_micros(times: &ArrayRef) -> Result<Int64Array> {
@@ -305,11 +334,15 @@ fn to_micros(times: &ArrayRef) -> Result<Int64Array> {
         // An arrow cast of nanoseconds truncates towards zero, but windows floor.
         DataType::Timestamp(TimeUnit::Nanosecond, _) => {
             let nanos = cast(times, &DataType::Int64)?;
-            return Ok(nanos.as_primitive::<Int64Type>().unary(|n| n.div_euclid(1_000)));
+            return Ok(nanos
+                .as_primitive::<Int64Type>()
+                .unary(|n| n.div_euclid(1_000)));
         }
         _ => cast(times, &DataType::Timestamp(TimeUnit::Microsecond, zone))?,
     };
-    Ok(cast(&micros, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+    Ok(cast(&micros, &DataType::Int64)?
+        .as_primitive::<Int64Type>()
+        .clone())
 }
 
 fn from_micros(micros: &Int64Array, time: &DataType) -> Result<ArrayRef> {
@@ -325,15 +358,28 @@ fn tumbling(spec: &WindowSpec, micros: &Int64Array, window: &DataType) -> Result
     let DataType::Struct(fields) = window else {
         return exec_err!("expected a window type, found {window}");
     };
-    let out_of_range = || exec_datafusion_err!("a window of {} microseconds is out of range", spec.size_micros);
+    let out_of_range = || {
+        exec_datafusion_err!(
+            "a window of {} microseconds is out of range",
+            spec.size_micros
+        )
+    };
     let starts: Int64Array = micros.try_unary(|t| spec.last_start(t).ok_or_else(out_of_range))?;
-    let ends: Int64Array = starts.try_unary(|s| s.checked_add(spec.size_micros).ok_or_else(out_of_range))?;
+    let ends: Int64Array =
+        starts.try_unary(|s| s.checked_add(spec.size_micros).ok_or_else(out_of_range))?;
     let nulls = micros.nulls().cloned();
     let child = |values: Int64Array| {
-        from_micros(&Int64Array::new(values.values().clone(), None), fields[0].data_type())
+        from_micros(
+            &Int64Array::new(values.values().clone(), None),
+            fields[0].data_type(),
+        )
     };
     let columns = vec![child(starts)?, child(ends)?];
-    Ok(Arc::new(StructArray::try_new(fields.clone(), columns, nulls)?))
+    Ok(Arc::new(StructArray::try_new(
+        fields.clone(),
+        columns,
+        nulls,
+    )?))
 }
 
 #[cfg(test)]
@@ -345,7 +391,9 @@ mod tests {
 
     async fn eval(time: ArrayRef, expr: Expr) -> Result<String> {
         let batch = RecordBatch::try_from_iter_with_nullable([("ts", time, true)])?;
-        let frame = SessionContext::new().read_batch(batch)?.select(vec![expr])?;
+        let frame = SessionContext::new()
+            .read_batch(batch)?
+            .select(vec![expr])?;
         let batches = frame.collect().await?;
         Ok(datafusion::arrow::util::pretty::pretty_format_batches(&batches)?.to_string())
     }
@@ -357,9 +405,17 @@ mod tests {
     #[tokio::test]
     async fn a_tumbling_window_holds_its_row() {
         let times = micros(vec![Some(12_000_000), Some(-1), None]);
-        let table = eval(times, window(col("ts"), "10 seconds")).await.expect("tumbling");
-        assert!(table.contains("{start: 1970-01-01T00:00:10Z, end: 1970-01-01T00:00:20Z}"), "{table}");
-        assert!(table.contains("{start: 1969-12-31T23:59:50Z, end: 1970-01-01T00:00:00Z}"), "{table}");
+        let table = eval(times, window(col("ts"), "10 seconds"))
+            .await
+            .expect("tumbling");
+        assert!(
+            table.contains("{start: 1970-01-01T00:00:10Z, end: 1970-01-01T00:00:20Z}"),
+            "{table}"
+        );
+        assert!(
+            table.contains("{start: 1969-12-31T23:59:50Z, end: 1970-01-01T00:00:00Z}"),
+            "{table}"
+        );
     }
 
     #[tokio::test]
@@ -375,7 +431,10 @@ mod tests {
         let times = micros(vec![Some(12_000_000)]);
         let expr = window(window(col("ts"), "10 seconds"), "20 seconds");
         let table = eval(times, expr).await.expect("nested");
-        assert!(table.contains("{start: 1970-01-01T00:00:00Z, end: 1970-01-01T00:00:20Z}"), "{table}");
+        assert!(
+            table.contains("{start: 1970-01-01T00:00:00Z, end: 1970-01-01T00:00:20Z}"),
+            "{table}"
+        );
     }
 
     #[tokio::test]
@@ -385,8 +444,14 @@ mod tests {
             session_window(col("ts"), "10 seconds"),
         ];
         for expr in cases {
-            let error = eval(micros(vec![Some(0)]), expr).await.expect_err("marker").to_string();
-            assert!(error.contains("must be rewritten by the planner"), "{error}");
+            let error = eval(micros(vec![Some(0)]), expr)
+                .await
+                .expect_err("marker")
+                .to_string();
+            assert!(
+                error.contains("must be rewritten by the planner"),
+                "{error}"
+            );
         }
     }
 
@@ -394,13 +459,22 @@ mod tests {
     async fn wrong_arguments_are_refused_when_the_plan_is_built() {
         let cases = [
             (window(col("ts"), "0 seconds"), "above zero"),
-            (window(col("ts"), "10 seconds").start("10 seconds"), "below the slide"),
-            (session_window(col("ts"), "-1 seconds"), "gap must be above zero"),
+            (
+                window(col("ts"), "10 seconds").start("10 seconds"),
+                "below the slide",
+            ),
+            (
+                session_window(col("ts"), "-1 seconds"),
+                "gap must be above zero",
+            ),
             (window(lit(1), "10 seconds"), "takes a timestamp"),
             (col("ts").slide("1 second"), "window(time, size"),
         ];
         for (expr, expected) in cases {
-            let error = eval(micros(vec![Some(0)]), expr).await.expect_err(expected).to_string();
+            let error = eval(micros(vec![Some(0)]), expr)
+                .await
+                .expect_err(expected)
+                .to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

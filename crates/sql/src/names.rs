@@ -3,9 +3,12 @@
 //! Sinks write column names, so they are part of what a query means. Runs before every other rewrite, on what the user
 //! wrote.
 
+use std::collections::HashSet;
+
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectNamePart, Select, SelectItem, TableFactor, UnaryOperator, Value,
+    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, ObjectNamePart, Select, SelectItem, TableFactor, UnaryOperator,
+    Value,
 };
 
 use crate::window_refs::{WindowKeys, window_name};
@@ -14,12 +17,28 @@ use crate::window_refs::{WindowKeys, window_name};
 pub(crate) fn name_columns(select: &mut Select) {
     let relations = Relations::of(select);
     let keys = WindowKeys::of(&select.group_by);
+    // DataFusion allows no two columns of one name: the second keeps the name it gives.
+    let mut used: HashSet<String> = select
+        .projection
+        .iter()
+        .filter_map(|item| match item {
+            SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+            SelectItem::UnnamedExpr(Expr::Identifier(name)) if !keys.contains(&name.value) => {
+                Some(name.value.clone())
+            }
+            _ => None,
+        })
+        .collect();
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expr) = item
             && let Some(name) = column_name(expr, &relations, &keys)
+            && used.insert(name.clone())
         {
             let expr = expr.clone();
-            *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('`', name) };
+            *item = SelectItem::ExprWithAlias {
+                expr,
+                alias: Ident::with_quote('`', name),
+            };
         }
     }
 }
@@ -31,7 +50,9 @@ pub(crate) fn standalone_name(expr: &Expr) -> Option<String> {
 
 fn column_name(expr: &Expr, relations: &Relations, keys: &WindowKeys) -> Option<String> {
     match expr {
-        Expr::Identifier(name) => keys.contains(&name.value).then(|| name.value.to_ascii_lowercase()),
+        Expr::Identifier(name) => keys
+            .contains(&name.value)
+            .then(|| name.value.to_ascii_lowercase()),
         Expr::CompoundIdentifier(parts) => {
             let last = parts.last()?.value.clone();
             (!relations.is_column(parts)).then_some(last)
@@ -57,23 +78,34 @@ impl Relations {
         let mut names = Self(vec![]);
         for table in &select.from {
             names.add(&table.relation);
-            table.joins.iter().for_each(|join| names.add(&join.relation));
+            table
+                .joins
+                .iter()
+                .for_each(|join| names.add(&join.relation));
         }
-        names.0.extend(select.lateral_views.iter().map(|view| view.lateral_view_name.to_string()));
+        names.0.extend(
+            select
+                .lateral_views
+                .iter()
+                .map(|view| view.lateral_view_name.to_string()),
+        );
         names
     }
 
     fn add(&mut self, relation: &TableFactor) {
         let alias = match relation {
-            TableFactor::Table { name, alias, args, .. } => {
+            TableFactor::Table {
+                name, alias, args, ..
+            } => {
                 if alias.is_none() {
                     if let Some(ObjectNamePart::Identifier(last)) = name.0.last() {
                         self.0.push(last.value.clone());
                     }
                     // The relation inside a WATERMARK call keeps its own name.
                     if let Some(args) = args
-                        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Subquery(inner)))) =
-                            args.args.first()
+                        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Subquery(
+                            inner,
+                        )))) = args.args.first()
                         && let Some(select) = inner.body.as_select()
                     {
                         self.0.extend(Self::of(select).0);
@@ -82,9 +114,15 @@ impl Relations {
                 alias
             }
             TableFactor::Derived { alias, .. } | TableFactor::TableFunction { alias, .. } => alias,
-            TableFactor::NestedJoin { table_with_joins, alias } => {
+            TableFactor::NestedJoin {
+                table_with_joins,
+                alias,
+            } => {
                 self.add(&table_with_joins.relation);
-                table_with_joins.joins.iter().for_each(|join| self.add(&join.relation));
+                table_with_joins
+                    .joins
+                    .iter()
+                    .for_each(|join| self.add(&join.relation));
                 alias
             }
             _ => &None,
@@ -94,21 +132,29 @@ impl Relations {
 
     /// Whether the last of `parts` is a column of a relation rather than a field of a struct.
     fn is_column(&self, parts: &[Ident]) -> bool {
-        let Some([relation, _]) = parts.last_chunk::<2>() else { return false };
-        self.0.iter().any(|known| known.eq_ignore_ascii_case(&relation.value))
+        let Some([relation, _]) = parts.last_chunk::<2>() else {
+            return false;
+        };
+        self.0
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(&relation.value))
     }
 
     /// The text of an expression as Spark shows it.
     fn spell(&self, expr: &Expr) -> String {
-        let binary = |left: &Expr, op: &str, right: &Expr| format!("({} {op} {})", self.spell(left), self.spell(right));
+        let binary = |left: &Expr, op: &str, right: &Expr| {
+            format!("({} {op} {})", self.spell(left), self.spell(right))
+        };
         match expr {
             Expr::Identifier(name) => name.value.clone(),
             Expr::CompoundIdentifier(parts) if self.is_column(parts) => {
                 parts.last().map(|p| p.value.clone()).unwrap_or_default()
             }
-            Expr::CompoundIdentifier(parts) => {
-                parts.iter().map(|p| p.value.as_str()).collect::<Vec<_>>().join(".")
-            }
+            Expr::CompoundIdentifier(parts) => parts
+                .iter()
+                .map(|p| p.value.as_str())
+                .collect::<Vec<_>>()
+                .join("."),
             Expr::Value(value) => match &value.value {
                 Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => text.clone(),
                 Value::Boolean(b) => b.to_string(),
@@ -117,34 +163,79 @@ impl Relations {
             },
             Expr::Nested(inner) => self.spell(inner),
             Expr::Function(function) => self.spell_call(function),
-            Expr::BinaryOp { left, op: BinaryOperator::StringConcat, right } => {
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::StringConcat,
+                right,
+            } => {
                 format!("concat({}, {})", self.spell(left), self.spell(right))
             }
-            Expr::BinaryOp { left, op: BinaryOperator::MyIntegerDivide, right } => binary(left, "div", right),
-            Expr::BinaryOp { left, op: BinaryOperator::Spaceship, right } => binary(left, "<=>", right),
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::MyIntegerDivide,
+                right,
+            } => binary(left, "div", right),
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Spaceship,
+                right,
+            } => binary(left, "<=>", right),
             Expr::BinaryOp { left, op, right } => binary(left, &op.to_string(), right),
-            Expr::UnaryOp { op: UnaryOperator::Not, expr } => format!("(NOT {})", self.spell(expr)),
-            Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
+            Expr::UnaryOp {
+                op: UnaryOperator::Not,
+                expr,
+            } => format!("(NOT {})", self.spell(expr)),
+            Expr::UnaryOp {
+                op: UnaryOperator::Minus,
+                expr,
+            } => match expr.as_ref() {
                 Expr::Value(_) => format!("-{}", self.spell(expr)),
                 _ => format!("(- {})", self.spell(expr)),
             },
             Expr::IsNull(inner) => format!("({} IS NULL)", self.spell(inner)),
             Expr::IsNotNull(inner) => format!("({} IS NOT NULL)", self.spell(inner)),
-            Expr::InList { expr, list, negated } => {
-                let list = list.iter().map(|e| self.spell(e)).collect::<Vec<_>>().join(", ");
+            Expr::InList {
+                expr,
+                list,
+                negated,
+            } => {
+                let list = list
+                    .iter()
+                    .map(|e| self.spell(e))
+                    .collect::<Vec<_>>()
+                    .join(", ");
                 let inside = format!("({} IN ({list}))", self.spell(expr));
-                if *negated { format!("(NOT {inside})") } else { inside }
+                if *negated {
+                    format!("(NOT {inside})")
+                } else {
+                    inside
+                }
             }
-            Expr::Cast { expr, data_type, .. } => {
-                format!("CAST({} AS {})", self.spell(expr), data_type.to_string().to_ascii_uppercase())
+            Expr::Cast {
+                expr, data_type, ..
+            } => {
+                format!(
+                    "CAST({} AS {})",
+                    self.spell(expr),
+                    data_type.to_string().to_ascii_uppercase()
+                )
             }
-            Expr::Case { operand, conditions, else_result, .. } => {
+            Expr::Case {
+                operand,
+                conditions,
+                else_result,
+                ..
+            } => {
                 let mut text = "CASE".to_owned();
                 if let Some(operand) = operand {
                     text.push_str(&format!(" {}", self.spell(operand)));
                 }
                 for when in conditions {
-                    text.push_str(&format!(" WHEN {} THEN {}", self.spell(&when.condition), self.spell(&when.result)));
+                    text.push_str(&format!(
+                        " WHEN {} THEN {}",
+                        self.spell(&when.condition),
+                        self.spell(&when.result)
+                    ));
                 }
                 if let Some(result) = else_result {
                     text.push_str(&format!(" ELSE {}", self.spell(result)));
@@ -157,7 +248,9 @@ impl Relations {
 
     fn spell_call(&self, function: &Function) -> String {
         let name = function.name.to_string().to_ascii_lowercase();
-        let FunctionArguments::List(list) = &function.args else { return format!("{name}()") };
+        let FunctionArguments::List(list) = &function.args else {
+            return format!("{name}()");
+        };
         let distinct = match list.duplicate_treatment {
             Some(DuplicateTreatment::Distinct) => "DISTINCT ",
             _ => "",
@@ -188,8 +281,12 @@ mod tests {
     use datafusion::sql::sqlparser::ast::Statement;
 
     fn names(sql: &str) -> Vec<String> {
-        let DfStatement::Statement(statement) = parser::parse(sql).expect(sql) else { unreachable!("a query") };
-        let Statement::Query(query) = *statement else { unreachable!("a query") };
+        let DfStatement::Statement(statement) = parser::parse(sql).expect(sql) else {
+            unreachable!("a query")
+        };
+        let Statement::Query(query) = *statement else {
+            unreachable!("a query")
+        };
         let mut select = query.body.as_select().expect("a select").clone();
         name_columns(&mut select);
         select
@@ -205,12 +302,30 @@ mod tests {
     #[test]
     fn unnamed_columns_get_the_names_of_spark() {
         let cases: [(&str, &[&str]); 6] = [
-            ("SELECT count(*), sum(t.v), upper(k) FROM t", &["count(1)", "sum(v)", "upper(k)"]),
-            ("SELECT v + 1, -v, 'x', NOT b FROM t", &["(v + 1)", "(- v)", "x", "(NOT b)"]),
-            ("SELECT w.start, t.k, t.w.end FROM t", &["start", "<t.k>", "end"]),
-            ("SELECT window, window.start FROM t GROUP BY window(ts, '1 day')", &["window", "start"]),
-            ("SELECT window(ts, '1 day'), k AS `K` FROM t", &["window", "K"]),
-            ("SELECT e.k FROM events WATERMARK ts DELAY OF INTERVAL 1 DAY AS e", &["<e.k>"]),
+            (
+                "SELECT count(*), sum(t.v), upper(k) FROM t",
+                &["count(1)", "sum(v)", "upper(k)"],
+            ),
+            (
+                "SELECT v + 1, -v, 'x', NOT b FROM t",
+                &["(v + 1)", "(- v)", "x", "(NOT b)"],
+            ),
+            (
+                "SELECT w.start, t.k, t.w.end FROM t",
+                &["start", "<t.k>", "end"],
+            ),
+            (
+                "SELECT window, window.start FROM t GROUP BY window(ts, '1 day')",
+                &["window", "start"],
+            ),
+            (
+                "SELECT window(ts, '1 day'), k AS `K` FROM t",
+                &["window", "K"],
+            ),
+            (
+                "SELECT e.k FROM events WATERMARK ts DELAY OF INTERVAL 1 DAY AS e",
+                &["<e.k>"],
+            ),
         ];
         for (sql, expected) in cases {
             assert_eq!(names(sql), expected, "{sql}");

@@ -22,7 +22,10 @@ pub fn parse(sql: &str) -> Result<Statement> {
     match (statements.pop_front(), statements.len()) {
         (Some(statement), 0) => Ok(statement),
         (None, _) => plan_err!("the SQL text holds no statement"),
-        (Some(_), more) => plan_err!("expected one SQL statement, found {}: run them one by one", more + 1),
+        (Some(_), more) => plan_err!(
+            "expected one SQL statement, found {}: run them one by one",
+            more + 1
+        ),
     }
 }
 
@@ -58,7 +61,9 @@ mod tests {
 
     #[test]
     fn syntax_errors_carry_their_place() {
-        let error = parse("SELECT k\nFROM t WHERE )").expect_err("unbalanced").to_string();
+        let error = parse("SELECT k\nFROM t WHERE )")
+            .expect_err("unbalanced")
+            .to_string();
         assert!(error.contains("Line: 2, Column: 14"), "{error}");
     }
 

@@ -5,17 +5,17 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{Column, DFSchema, Result, UnnestOptions, not_impl_err, plan_err};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::NullHandling;
+use datafusion::common::{Column, DFSchema, Result, UnnestOptions, not_impl_err, plan_err};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ident};
 use datafusion::prelude::get_field;
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Join, JoinOperator, SetExpr, TableAlias,
-    TableFactor, TableWithJoins, Value,
+    Expr as SqlExpr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Join, JoinOperator,
+    SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
 };
 
 use crate::functions::collections::{positions_udf, row_list_udf};
@@ -50,7 +50,11 @@ impl RelationPlanner for SparkRelationPlanner {
                     "PIVOT and UNPIVOT: write one aggregate per value instead, for example sum(CASE WHEN k = 'a' THEN v END)"
                 );
             }
-            TableFactor::Table { name, args: Some(args), .. } => {
+            TableFactor::Table {
+                name,
+                args: Some(args),
+                ..
+            } => {
                 let call: Vec<SqlExpr> = args.args.iter().filter_map(positional).cloned().collect();
                 match name.to_string().as_str() {
                     WATERMARK_FUNCTION => self.watermark(call, context)?,
@@ -61,17 +65,29 @@ impl RelationPlanner for SparkRelationPlanner {
             _ => return Ok(RelationPlanning::Original(Box::new(relation))),
         };
         let alias = alias_of(relation);
-        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
+            plan, alias,
+        ))))
     }
 }
 
 impl SparkRelationPlanner {
-    fn watermark(&self, call: Vec<SqlExpr>, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
-        let Ok([relation, event_time, name, months, micros]) = <[SqlExpr; 5]>::try_from(call) else {
-            return plan_err!("{WATERMARK_FUNCTION} is internal: write `FROM t WATERMARK ts DELAY OF INTERVAL 10 SECONDS`");
+    fn watermark(
+        &self,
+        call: Vec<SqlExpr>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let Ok([relation, event_time, name, months, micros]) = <[SqlExpr; 5]>::try_from(call)
+        else {
+            return plan_err!(
+                "{WATERMARK_FUNCTION} is internal: write `FROM t WATERMARK ts DELAY OF INTERVAL 10 SECONDS`"
+            );
         };
         let input = plan_input(relation, context)?;
-        let delay = WatermarkDelay { months: number(&months)?, micros: number(&micros)? };
+        let delay = WatermarkDelay {
+            months: number(&months)?,
+            micros: number(&micros)?,
+        };
         let expr = context.sql_to_expr(event_time, input.schema())?;
         check_event_time(&expr, input.schema())?;
         let name = text(&name)?;
@@ -93,7 +109,9 @@ fn check_event_time(expr: &Expr, schema: &DFSchema) -> Result<()> {
     if is_window || matches!(data_type, DataType::Timestamp(_, _)) {
         return Ok(());
     }
-    plan_err!("the event time of a watermark must be a timestamp, but {expr} is {data_type}: convert it, for example `WATERMARK to_timestamp(text) AS event_time DELAY OF ...`")
+    plan_err!(
+        "the event time of a watermark must be a timestamp, but {expr} is {data_type}: convert it, for example `WATERMARK to_timestamp(text) AS event_time DELAY OF ...`"
+    )
 }
 
 /// `LATERAL VIEW`: one row per element of a list or map of the row, beside the row's own columns.
@@ -102,7 +120,9 @@ fn generate(call: Vec<SqlExpr>, context: &mut dyn RelationPlannerContext) -> Res
     let (Some(relation), Some(SqlExpr::Function(function)), Some(view), Some(outer)) =
         (call.next(), call.next(), call.next(), call.next())
     else {
-        return plan_err!("{GENERATE_FUNCTION} is internal: write `FROM t LATERAL VIEW explode(xs) v AS x`");
+        return plan_err!(
+            "{GENERATE_FUNCTION} is internal: write `FROM t LATERAL VIEW explode(xs) v AS x`"
+        );
     };
     let view = text(&view)?;
     let names = call.map(|name| text(&name)).collect::<Result<Vec<_>>>()?;
@@ -138,64 +158,110 @@ impl Generator {
             }
         };
         let mut args = match &function.args {
-            FunctionArguments::List(list) => list.args.iter().filter_map(positional).cloned().collect(),
+            FunctionArguments::List(list) => {
+                list.args.iter().filter_map(positional).cloned().collect()
+            }
             _ => Vec::new(),
         };
         match (args.pop(), args.is_empty()) {
-            (Some(argument), true) => Ok(Self { argument, with_position, inline, outer: outer || named_outer }),
+            (Some(argument), true) => Ok(Self {
+                argument,
+                with_position,
+                inline,
+                outer: outer || named_outer,
+            }),
             _ => plan_err!("{name}() takes one argument"),
         }
     }
 
-    fn plan(&self, input: LogicalPlan, argument: Expr, view: &str, names: &[String]) -> Result<LogicalPlan> {
+    fn plan(
+        &self,
+        input: LogicalPlan,
+        argument: Expr,
+        view: &str,
+        names: &[String],
+    ) -> Result<LogicalPlan> {
         let data_type = argument.get_type(input.schema())?;
         // What the elements are called before they are split into columns.
         let fields: Vec<String> = match &data_type {
             DataType::Map(_, _) => vec!["key".to_owned(), "value".to_owned()],
             DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
                 match (item.data_type(), self.inline) {
-                    (DataType::Struct(fields), true) => fields.iter().map(|f| f.name().clone()).collect(),
+                    (DataType::Struct(fields), true) => {
+                        fields.iter().map(|f| f.name().clone()).collect()
+                    }
                     (_, false) => vec![],
-                    (other, true) => return plan_err!("inline() takes an array of structs, found an array of {other}"),
+                    (other, true) => {
+                        return plan_err!(
+                            "inline() takes an array of structs, found an array of {other}"
+                        );
+                    }
                 }
             }
-            other => return plan_err!("explode() takes an array or a map, found {other}: {argument}"),
+            other => {
+                return plan_err!("explode() takes an array or a map, found {other}: {argument}");
+            }
         };
-        let mut defaults = if self.with_position { vec!["pos".to_owned()] } else { vec![] };
-        defaults.extend(if fields.is_empty() { vec!["col".to_owned()] } else { fields.clone() });
+        let mut defaults = if self.with_position {
+            vec!["pos".to_owned()]
+        } else {
+            vec![]
+        };
+        defaults.extend(if fields.is_empty() {
+            vec!["col".to_owned()]
+        } else {
+            fields.clone()
+        });
         if !names.is_empty() && names.len() != defaults.len() {
-            return plan_err!("LATERAL VIEW {view} makes {} columns, but {} names are given", defaults.len(), names.len());
+            return plan_err!(
+                "LATERAL VIEW {view} makes {} columns, but {} names are given",
+                defaults.len(),
+                names.len()
+            );
         }
         let names = if names.is_empty() { &defaults } else { names };
 
+        // Unnesting drops qualifiers, so the new columns go by names of our own until the last projection.
+        const POSITION: &str = "__position";
+        const ELEMENT: &str = "__element";
         let own = all_columns(input.schema());
         let mut columns = own.clone();
-        let mut unnested = Vec::new();
+        let mut unnested = vec![];
         let mut add = |expr: Expr, name: &str| {
-            columns.push(expr.alias_qualified(Some(view), name));
-            unnested.push(Column::new(Some(view), name));
+            columns.push(expr.alias(name));
+            unnested.push(Column::new_unqualified(name));
         };
         if self.with_position {
-            add(positions_udf().call(vec![argument.clone()]), &names[0]);
+            add(positions_udf().call(vec![argument.clone()]), POSITION);
         }
-        let elements = if fields.is_empty() { names[names.len() - 1].clone() } else { "__elements".to_owned() };
-        add(row_list_udf().call(vec![argument]), &elements);
-        let null_handling = if self.outer { NullHandling::PreserveAndExpandEmpty } else { NullHandling::Drop };
+        add(row_list_udf().call(vec![argument]), ELEMENT);
+        let null_handling = if self.outer {
+            NullHandling::PreserveAndExpandEmpty
+        } else {
+            NullHandling::Drop
+        };
         let options = UnnestOptions::new().with_null_handling(null_handling);
-        let builder = LogicalPlanBuilder::from(input)
-            .project(columns)?
-            .unnest_columns_with_options(unnested, options)?;
-        if fields.is_empty() {
-            return builder.build();
+        let mut made = vec![];
+        if self.with_position {
+            made.push(ident(POSITION));
         }
-        let mut columns = own;
-        let (position, values) = names.split_at(usize::from(self.with_position));
-        columns.extend(position.iter().map(|p| Expr::Column(Column::new(Some(view), p))));
-        let element = Expr::Column(Column::new(Some(view), &elements));
-        columns.extend(fields.iter().zip(values).map(|(field, name)| {
-            get_field(element.clone(), field.as_str()).alias_qualified(Some(view), name)
-        }));
-        builder.project(columns)?.build()
+        if fields.is_empty() {
+            made.push(ident(ELEMENT));
+        }
+        made.extend(
+            fields
+                .iter()
+                .map(|field| get_field(ident(ELEMENT), field.as_str())),
+        );
+        let made = made
+            .into_iter()
+            .zip(names)
+            .map(|(expr, name)| expr.alias_qualified(Some(view), name));
+        LogicalPlanBuilder::from(input)
+            .project(columns)?
+            .unnest_columns_with_options(unnested, options)?
+            .project(own.into_iter().chain(made))?
+            .build()
     }
 }
 
@@ -215,7 +281,9 @@ fn plan_input(subquery: SqlExpr, context: &mut dyn RelationPlannerContext) -> Re
     first.joins.extend(from.map(|next| Join {
         relation: nested(next),
         global: false,
-        join_operator: JoinOperator::CrossJoin(datafusion::sql::sqlparser::ast::JoinConstraint::None),
+        join_operator: JoinOperator::CrossJoin(
+            datafusion::sql::sqlparser::ast::JoinConstraint::None,
+        ),
     }));
     context.plan(nested(first))
 }
@@ -224,7 +292,10 @@ fn nested(table: TableWithJoins) -> TableFactor {
     if table.joins.is_empty() {
         return table.relation;
     }
-    TableFactor::NestedJoin { table_with_joins: Box::new(table), alias: None }
+    TableFactor::NestedJoin {
+        table_with_joins: Box::new(table),
+        alias: None,
+    }
 }
 
 fn all_columns(schema: &DFSchema) -> Vec<Expr> {

@@ -9,9 +9,9 @@ use std::ops::ControlFlow;
 use datafusion::common::{DataFusionError, Result, plan_datafusion_err};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, GroupByExpr, GroupByWithModifier, Ident, LateralView, ObjectName, OrderByKind,
-    Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableFactor, TableFunctionArgs, TableWithJoins, Value,
-    VisitMut, VisitorMut,
+    Expr, FunctionArg, FunctionArgExpr, GroupByExpr, GroupByWithModifier, Ident, LateralView,
+    ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
+    TableFactor, TableFunctionArgs, TableWithJoins, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
@@ -99,7 +99,9 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
         ));
     }
     if !select.cluster_by.is_empty() || !select.distribute_by.is_empty() {
-        return Err(plan_datafusion_err!("CLUSTER BY and DISTRIBUTE BY place rows, which the engine does itself: leave them out"));
+        return Err(plan_datafusion_err!(
+            "CLUSTER BY and DISTRIBUTE BY place rows, which the engine does itself: leave them out"
+        ));
     }
     group_by_modifiers(&mut select.group_by);
     lateral_views(select);
@@ -112,7 +114,9 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
 
 /// `ORDER BY window.start` of a query means the group key, like in its SELECT list.
 fn order_by_window(query: &mut Query) -> Result<()> {
-    let SetExpr::Select(select) = query.body.as_ref() else { return Ok(()) };
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return Ok(());
+    };
     let keys = WindowKeys::of(&select.group_by);
     if let Some(order_by) = &mut query.order_by
         && let OrderByKind::Expressions(exprs) = &mut order_by.kind
@@ -126,8 +130,12 @@ fn order_by_window(query: &mut Query) -> Result<()> {
 
 /// `GROUP BY a, b WITH ROLLUP` is `GROUP BY ROLLUP (a, b)`.
 fn group_by_modifiers(group_by: &mut GroupByExpr) {
-    let GroupByExpr::Expressions(exprs, modifiers) = group_by else { return };
-    let [modifier] = modifiers.as_slice() else { return };
+    let GroupByExpr::Expressions(exprs, modifiers) = group_by else {
+        return;
+    };
+    let [modifier] = modifiers.as_slice() else {
+        return;
+    };
     let sets = match modifier {
         GroupByWithModifier::Rollup => Expr::Rollup(exprs.drain(..).map(|e| vec![e]).collect()),
         GroupByWithModifier::Cube => Expr::Cube(exprs.drain(..).map(|e| vec![e]).collect()),
@@ -141,7 +149,10 @@ fn group_by_modifiers(group_by: &mut GroupByExpr) {
 fn lateral_views(select: &mut Select) {
     for view in std::mem::take(&mut select.lateral_views) {
         let relations = std::mem::take(&mut select.from);
-        select.from = vec![TableWithJoins { relation: generator(relations, view), joins: vec![] }];
+        select.from = vec![TableWithJoins {
+            relation: generator(relations, view),
+            joins: vec![],
+        }];
     }
 }
 
@@ -152,12 +163,19 @@ fn generator(relations: Vec<TableWithJoins>, view: LateralView) -> TableFactor {
         calls::text(view.lateral_view_name.to_string().trim_matches('`')),
         calls::number(if view.outer { "1" } else { "0" }),
     ];
-    args.extend(view.lateral_col_alias.into_iter().map(|name| calls::text(&name.value)));
+    args.extend(
+        view.lateral_col_alias
+            .into_iter()
+            .map(|name| calls::text(&name.value)),
+    );
     TableFactor::Table {
         name: ObjectName::from(vec![Ident::new(GENERATE_FUNCTION)]),
         alias: None::<TableAlias>,
         args: Some(TableFunctionArgs {
-            args: args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect(),
+            args: args
+                .into_iter()
+                .map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)))
+                .collect(),
             settings: None,
         }),
         with_hints: vec![],
@@ -181,7 +199,9 @@ fn subquery(relations: Vec<TableWithJoins>) -> Expr {
 
 /// `SELECT *`, to be filled in.
 fn empty_query() -> Query {
-    let parsed = Parser::parse_sql(&SparkDialect, "SELECT *").ok().and_then(|mut statements| statements.pop());
+    let parsed = Parser::parse_sql(&SparkDialect, "SELECT *")
+        .ok()
+        .and_then(|mut statements| statements.pop());
     match parsed {
         Some(Statement::Query(query)) => *query,
         _ => unreachable!("the text is a query"),
@@ -216,11 +236,13 @@ fn generators_in_projection(select: &mut Select) {
             });
             continue;
         }
-        select.projection.push(match <[Ident; 1]>::try_from(aliases) {
-            Ok([alias]) => SelectItem::ExprWithAlias { expr, alias },
-            Err(aliases) if aliases.is_empty() => SelectItem::UnnamedExpr(expr),
-            Err(aliases) => SelectItem::ExprWithAliases { expr, aliases },
-        });
+        select
+            .projection
+            .push(match <[Ident; 1]>::try_from(aliases) {
+                Ok([alias]) => SelectItem::ExprWithAlias { expr, alias },
+                Err(aliases) if aliases.is_empty() => SelectItem::UnnamedExpr(expr),
+                Err(aliases) => SelectItem::ExprWithAliases { expr, aliases },
+            });
     }
 }
 

@@ -9,7 +9,8 @@ use std::ops::ControlFlow;
 
 use datafusion::arrow::datatypes::{DataType, Fields};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, TableAlias, TableFactor, VisitMut, VisitorMut,
+    Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, TableAlias, TableFactor,
+    VisitMut, VisitorMut,
 };
 
 /// The names that are declared somewhere.
@@ -21,17 +22,12 @@ pub(crate) struct Spelling {
 }
 
 impl Spelling {
-    /// Fields of windows are known without being declared.
-    pub(crate) fn new() -> Self {
-        let mut spelling = Self::default();
-        ["window", "session_window", "start", "end"].iter().for_each(|name| spelling.declare(name));
-        spelling
-    }
-
     /// A name in the spelling that counts; the first of two spellings wins.
     pub(crate) fn declare(&mut self, name: &str) {
         self.exact.insert(name.to_owned());
-        self.folded.entry(name.to_lowercase()).or_insert_with(|| name.to_owned());
+        self.folded
+            .entry(name.to_lowercase())
+            .or_insert_with(|| name.to_owned());
     }
 
     /// The columns of a table, and the fields of structs in them.
@@ -61,6 +57,12 @@ impl Spelling {
     /// Corrects the names in `node`, after declaring its aliases.
     pub(crate) fn correct(&mut self, node: &mut impl VisitMut) {
         let _: ControlFlow<()> = node.visit(&mut Aliases(self));
+        // Windows and their fields are known without being declared; a column of that name comes first.
+        for name in ["window", "session_window", "start", "end"] {
+            self.folded
+                .entry(name.to_owned())
+                .or_insert_with(|| name.to_owned());
+        }
         let _: ControlFlow<()> = node.visit(&mut Correction(self));
     }
 
@@ -80,7 +82,10 @@ impl Aliases<'_> {
     fn alias(&mut self, alias: Option<&TableAlias>) {
         if let Some(alias) = alias {
             self.0.declare(&alias.name.value);
-            alias.columns.iter().for_each(|column| self.0.declare(&column.name.value));
+            alias
+                .columns
+                .iter()
+                .for_each(|column| self.0.declare(&column.name.value));
         }
     }
 }
@@ -137,7 +142,9 @@ impl VisitorMut for Correction<'_> {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Identifier(ident) => self.0.correct_ident(ident),
-            Expr::CompoundIdentifier(parts) => parts.iter_mut().for_each(|part| self.0.correct_ident(part)),
+            Expr::CompoundIdentifier(parts) => {
+                parts.iter_mut().for_each(|part| self.0.correct_ident(part))
+            }
             _ => {}
         }
         ControlFlow::Continue(())

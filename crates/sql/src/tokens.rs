@@ -4,6 +4,7 @@
 //!   [`WATERMARK_FUNCTION`], which the relation planner turns into a plan node.
 //! * `FROM STREAM t` loses its `STREAM`.
 //! * `INTERVAL 1 MINUTE 30 SECONDS` becomes `INTERVAL '1 MINUTE 30 SECONDS'`.
+//! * `EXISTS (xs, x -> ...)` becomes `array_any_match (xs, x -> ...)`.
 //! * `5.0D`, `1e10` and the other typed numbers become casts of their text.
 //!
 //! Tokens keep their places in the text, so that later errors point at what the user wrote.
@@ -27,7 +28,11 @@ pub(crate) fn rewrite(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> 
         .into_iter()
         .filter(|t| !matches!(t.token, Token::Whitespace(_)))
         .collect();
-    let mut rewriter = Rewriter { at: 0, out: Vec::with_capacity(input.len()), input };
+    let mut rewriter = Rewriter {
+        at: 0,
+        out: Vec::with_capacity(input.len()),
+        input,
+    };
     while rewriter.at < rewriter.input.len() {
         rewriter.step()?;
     }
@@ -40,7 +45,10 @@ pub(crate) fn error_at(span: Span, message: impl std::fmt::Display) -> DataFusio
     if start.line == 0 {
         return DataFusionError::Plan(message.to_string());
     }
-    DataFusionError::Plan(format!("line {}, column {}: {message}", start.line, start.column))
+    DataFusionError::Plan(format!(
+        "line {}, column {}: {message}",
+        start.line, start.column
+    ))
 }
 
 struct Rewriter {
@@ -59,6 +67,16 @@ impl Rewriter {
                     return self.watermark();
                 }
                 if word.value.eq_ignore_ascii_case("stream") && self.is_stream_keyword() {
+                    self.at += 1;
+                    return Ok(());
+                }
+                // `EXISTS (` without a query behind it is the function over arrays.
+                if word.keyword == Keyword::EXISTS && self.is_function_call() {
+                    let span = token.span;
+                    self.out.push(TokenWithSpan {
+                        token: Token::make_word("array_any_match", None),
+                        span,
+                    });
                     self.at += 1;
                     return Ok(());
                 }
@@ -91,13 +109,16 @@ impl Rewriter {
     /// `STREAM` is a keyword where a relation starts and another name follows it.
     fn is_stream_keyword(&self) -> bool {
         let starts_relation = self.out.last().is_some_and(|t| {
-            is_keyword(&t.token, Keyword::FROM) || is_keyword(&t.token, Keyword::JOIN) || t.token == Token::Comma
+            is_keyword(&t.token, Keyword::FROM)
+                || is_keyword(&t.token, Keyword::JOIN)
+                || t.token == Token::Comma
         });
         starts_relation
             && match self.peek(1) {
                 Some(Token::Word(next)) => {
                     !next.value.eq_ignore_ascii_case("watermark")
-                        && (next.quote_style.is_some() || !RESERVED_FOR_TABLE_ALIAS.contains(&next.keyword))
+                        && (next.quote_style.is_some()
+                            || !RESERVED_FOR_TABLE_ALIAS.contains(&next.keyword))
                         && next.keyword != Keyword::AS
                 }
                 Some(Token::LParen) => true,
@@ -105,12 +126,28 @@ impl Rewriter {
             }
     }
 
+    fn is_function_call(&self) -> bool {
+        let query = [
+            Keyword::SELECT,
+            Keyword::WITH,
+            Keyword::VALUES,
+            Keyword::FROM,
+            Keyword::TABLE,
+        ];
+        matches!(self.peek(1), Some(Token::LParen))
+            && !matches!(self.peek(2), Some(Token::LParen))
+            && !query
+                .iter()
+                .any(|keyword| self.peek(2).is_some_and(|t| is_keyword(t, *keyword)))
+    }
+
     /// A number with a type letter behind it or with an exponent. Plain numbers are left alone.
     fn number(&mut self, text: String, span: Span) {
         let suffix = match self.input.get(self.at + 1) {
-            Some(TokenWithSpan { token: Token::Word(word), span: next })
-                if word.quote_style.is_none() && next.start == span.end =>
-            {
+            Some(TokenWithSpan {
+                token: Token::Word(word),
+                span: next,
+            }) if word.quote_style.is_none() && next.start == span.end => {
                 number_suffix(&word.value)
             }
             _ => None,
@@ -157,7 +194,10 @@ impl Rewriter {
             text.push_str(&format!("{count} {unit}"));
         }
         if self.at > start {
-            self.out.push(TokenWithSpan { token: Token::SingleQuotedString(text), span });
+            self.out.push(TokenWithSpan {
+                token: Token::SingleQuotedString(text),
+                span,
+            });
         }
         Ok(())
     }
@@ -171,10 +211,14 @@ impl Rewriter {
         };
         let count = match self.peek(ahead)? {
             Token::Number(n, false) => n.clone(),
-            Token::SingleQuotedString(n) if quoted && n.trim().parse::<f64>().is_ok() => n.trim().to_owned(),
+            Token::SingleQuotedString(n) if quoted && n.trim().parse::<f64>().is_ok() => {
+                n.trim().to_owned()
+            }
             _ => return None,
         };
-        let Token::Word(unit) = self.peek(ahead + 1)? else { return None };
+        let Token::Word(unit) = self.peek(ahead + 1)? else {
+            return None;
+        };
         if unit.quote_style.is_some() || !is_unit(&unit.value) {
             return None;
         }
@@ -228,7 +272,8 @@ impl Rewriter {
                     start = start.checked_sub(1)?;
                 }
                 // A name before the parenthesis makes it a table function.
-                if start > 0 && matches!(&self.out[start - 1].token, Token::Word(w) if w.keyword == Keyword::NoKeyword)
+                if start > 0
+                    && matches!(&self.out[start - 1].token, Token::Word(w) if w.keyword == Keyword::NoKeyword)
                 {
                     start -= 1;
                 }
@@ -245,7 +290,11 @@ impl Rewriter {
         }
         let before = start.checked_sub(1).map(|i| &self.out[i].token)?;
         let certain = is_keyword(before, Keyword::FROM) || is_keyword(before, Keyword::JOIN);
-        Some(Factor { start, certain, may_start: certain || matches!(before, Token::Comma | Token::LParen) })
+        Some(Factor {
+            start,
+            certain,
+            may_start: certain || matches!(before, Token::Comma | Token::LParen),
+        })
     }
 
     fn check_factor(&self, factor: &Factor, span: Span) -> Result<()> {
@@ -255,8 +304,12 @@ impl Rewriter {
                 "WATERMARK stands directly behind the relation, the alias behind the clause: write `FROM t WATERMARK ts DELAY OF INTERVAL 10 SECONDS AS a`",
             ));
         }
-        if matches!(&self.out[factor.start].token, Token::Word(w) if w.value == WATERMARK_FUNCTION) {
-            return Err(error_at(span, "a relation has one WATERMARK clause, this one has two: remove one of them"));
+        if matches!(&self.out[factor.start].token, Token::Word(w) if w.value == WATERMARK_FUNCTION)
+        {
+            return Err(error_at(
+                span,
+                "a relation has one WATERMARK clause, this one has two: remove one of them",
+            ));
         }
         Ok(())
     }
@@ -278,8 +331,10 @@ impl Rewriter {
                     if word.value.eq_ignore_ascii_case("delay") && next_is_of {
                         return Some(i);
                     }
-                    if matches!(word.keyword, Keyword::FROM | Keyword::WHERE | Keyword::SELECT | Keyword::JOIN)
-                        || word.value.eq_ignore_ascii_case("watermark")
+                    if matches!(
+                        word.keyword,
+                        Keyword::FROM | Keyword::WHERE | Keyword::SELECT | Keyword::JOIN
+                    ) || word.value.eq_ignore_ascii_case("watermark")
                     {
                         return None;
                     }
@@ -295,15 +350,23 @@ impl Rewriter {
         let slice = &self.input[self.at + 1..delay_at];
         let span = self.span(1);
         if slice.is_empty() {
-            return Err(error_at(span, "WATERMARK names no event time column: write `WATERMARK ts DELAY OF ...`"));
+            return Err(error_at(
+                span,
+                "WATERMARK names no event time column: write `WATERMARK ts DELAY OF ...`",
+            ));
         }
         let dialect = SparkDialect;
         let mut parser = Parser::new(&dialect).with_tokens_with_locations(slice.to_vec());
-        let item = parser.parse_select_item().map_err(|e| error_at(span, format!("event time of WATERMARK: {e}")))?;
+        let item = parser
+            .parse_select_item()
+            .map_err(|e| error_at(span, format!("event time of WATERMARK: {e}")))?;
         if !matches!(parser.peek_token_ref().token, Token::EOF) {
             return Err(error_at(
                 parser.peek_token_ref().span,
-                format!("expected DELAY OF behind the event time, found {}", parser.peek_token_ref().token),
+                format!(
+                    "expected DELAY OF behind the event time, found {}",
+                    parser.peek_token_ref().token
+                ),
             ));
         }
         match item {
@@ -312,7 +375,9 @@ impl Rewriter {
                 if !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
                     return Err(error_at(
                         span,
-                        format!("an event time that is computed needs a name: write `WATERMARK {expr} AS event_time DELAY OF ...`"),
+                        format!(
+                            "an event time that is computed needs a name: write `WATERMARK {expr} AS event_time DELAY OF ...`"
+                        ),
                     ));
                 }
                 Ok((rewrite(slice.to_vec())?, String::new()))
@@ -324,29 +389,48 @@ impl Rewriter {
                 }
                 Ok((rewrite(slice[..end].to_vec())?, alias.value))
             }
-            other => Err(error_at(span, format!("the event time of WATERMARK is one expression, found `{other}`"))),
+            other => Err(error_at(
+                span,
+                format!("the event time of WATERMARK is one expression, found `{other}`"),
+            )),
         }
     }
 
     fn delay(&mut self) -> Result<CalendarInterval> {
         const FORM: &str = "write `DELAY OF INTERVAL 10 SECONDS`";
-        if !self.peek(0).is_some_and(|t| is_keyword(t, Keyword::INTERVAL)) {
-            return Err(error_at(self.span(0), format!("expected INTERVAL behind DELAY OF: {FORM}")));
+        if !self
+            .peek(0)
+            .is_some_and(|t| is_keyword(t, Keyword::INTERVAL))
+        {
+            return Err(error_at(
+                self.span(0),
+                format!("expected INTERVAL behind DELAY OF: {FORM}"),
+            ));
         }
         self.at += 1;
         let span = self.span(0);
         let mut delay = CalendarInterval::default();
         let mut any = false;
         while let Some((count, unit)) = self.count_and_unit(true) {
-            delay = delay.plus(&count, &unit).map_err(|e| error_at(span, e.strip_backtrace()))?;
+            delay = delay
+                .plus(&count, &unit)
+                .map_err(|e| error_at(span, e.strip_backtrace()))?;
             any = true;
         }
         if !any {
-            let found = self.peek(0).map_or("the end of the text".to_owned(), |t| format!("`{t}`"));
-            return Err(error_at(span, format!("expected a number and a unit behind INTERVAL, found {found}: {FORM}")));
+            let found = self
+                .peek(0)
+                .map_or("the end of the text".to_owned(), |t| format!("`{t}`"));
+            return Err(error_at(
+                span,
+                format!("expected a number and a unit behind INTERVAL, found {found}: {FORM}"),
+            ));
         }
         if delay.is_negative() {
-            return Err(error_at(span, "the delay of a watermark cannot be negative"));
+            return Err(error_at(
+                span,
+                "the delay of a watermark cannot be negative",
+            ));
         }
         Ok(delay)
     }
@@ -421,9 +505,15 @@ mod tests {
     use datafusion::sql::sqlparser::tokenizer::Tokenizer;
 
     fn rewritten(sql: &str) -> Result<String> {
-        let tokens = Tokenizer::new(&SparkDialect, sql).tokenize_with_location().expect(sql);
+        let tokens = Tokenizer::new(&SparkDialect, sql)
+            .tokenize_with_location()
+            .expect(sql);
         let out = rewrite(tokens)?;
-        Ok(out.iter().map(|t| t.token.to_string()).collect::<Vec<_>>().join(" "))
+        Ok(out
+            .iter()
+            .map(|t| t.token.to_string())
+            .collect::<Vec<_>>()
+            .join(" "))
     }
 
     #[test]
@@ -468,13 +558,34 @@ mod tests {
     #[test]
     fn wrong_clauses_say_where_and_what_to_write() {
         let cases = [
-            ("SELECT k\nFROM t WATERMARK ts", "line 2, column 8: WATERMARK has no delay"),
-            ("SELECT k FROM t WATERMARK ts DELAY OF INTERVAL '10 seconds'", "DELAY OF INTERVAL 10 SECONDS"),
-            ("SELECT k FROM t WATERMARK ts DELAY OF INTERVAL -5 SECONDS", "cannot be negative"),
-            ("SELECT k FROM t WATERMARK ts DELAY OF 5 SECONDS", "expected INTERVAL"),
-            ("SELECT k FROM t e WATERMARK ts DELAY OF INTERVAL 5 SECONDS", "alias behind the clause"),
-            ("SELECT k FROM t AS e WATERMARK ts DELAY OF INTERVAL 5 SECONDS", "alias behind the clause"),
-            ("SELECT k FROM t WATERMARK upper(k) DELAY OF INTERVAL 5 SECONDS", "needs a name"),
+            (
+                "SELECT k\nFROM t WATERMARK ts",
+                "line 2, column 8: WATERMARK has no delay",
+            ),
+            (
+                "SELECT k FROM t WATERMARK ts DELAY OF INTERVAL '10 seconds'",
+                "DELAY OF INTERVAL 10 SECONDS",
+            ),
+            (
+                "SELECT k FROM t WATERMARK ts DELAY OF INTERVAL -5 SECONDS",
+                "cannot be negative",
+            ),
+            (
+                "SELECT k FROM t WATERMARK ts DELAY OF 5 SECONDS",
+                "expected INTERVAL",
+            ),
+            (
+                "SELECT k FROM t e WATERMARK ts DELAY OF INTERVAL 5 SECONDS",
+                "alias behind the clause",
+            ),
+            (
+                "SELECT k FROM t AS e WATERMARK ts DELAY OF INTERVAL 5 SECONDS",
+                "alias behind the clause",
+            ),
+            (
+                "SELECT k FROM t WATERMARK upper(k) DELAY OF INTERVAL 5 SECONDS",
+                "needs a name",
+            ),
             (
                 "SELECT k FROM t WATERMARK a DELAY OF INTERVAL 5 SECONDS WATERMARK b DELAY OF INTERVAL 5 SECONDS",
                 "one WATERMARK clause",
@@ -489,9 +600,14 @@ mod tests {
     #[test]
     fn numbers_and_intervals_become_texts() {
         let cases = [
-            ("SELECT 5.0D, 1e308, 7S, 1.50BD, 3 D",
-             "SELECT CAST ( '5.0' AS DOUBLE ) , CAST ( '1e308' AS DOUBLE ) , CAST ( '7' AS SMALLINT ) , CAST ( '1.50' AS DECIMAL ( 3 , 2 ) ) , 3 D"),
-            ("ts + INTERVAL 1 HOUR -5 SECONDS", "ts + INTERVAL '1 HOUR -5 SECONDS'"),
+            (
+                "SELECT 5.0D, 1e308, 7S, 1.50BD, 3 D",
+                "SELECT CAST ( '5.0' AS DOUBLE ) , CAST ( '1e308' AS DOUBLE ) , CAST ( '7' AS SMALLINT ) , CAST ( '1.50' AS DECIMAL ( 3 , 2 ) ) , 3 D",
+            ),
+            (
+                "ts + INTERVAL 1 HOUR -5 SECONDS",
+                "ts + INTERVAL '1 HOUR -5 SECONDS'",
+            ),
             ("INTERVAL '1' DAY", "INTERVAL '1' DAY"),
         ];
         for (sql, expected) in cases {

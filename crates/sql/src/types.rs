@@ -34,11 +34,15 @@ fn arrow_type(sql_type: &SqlType) -> Result<Option<DataType>> {
         SqlType::BigInt(_) => DataType::Int64,
         SqlType::Float(_) | SqlType::Real => DataType::Float32,
         SqlType::Double(_) | SqlType::DoublePrecision => DataType::Float64,
-        SqlType::String(_) | SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) => DataType::Utf8,
+        SqlType::String(_) | SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) => {
+            DataType::Utf8
+        }
         SqlType::Binary(_) | SqlType::Varbinary(_) => DataType::Binary,
         SqlType::Date => DataType::Date32,
         SqlType::Decimal(shape) | SqlType::Numeric(shape) | SqlType::Dec(shape) => decimal(shape)?,
-        SqlType::Timestamp(_, TimezoneInfo::WithoutTimeZone) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        SqlType::Timestamp(_, TimezoneInfo::WithoutTimeZone) => {
+            DataType::Timestamp(TimeUnit::Microsecond, None)
+        }
         SqlType::Timestamp(_, _) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         SqlType::TimestampNtz { .. } => DataType::Timestamp(TimeUnit::Microsecond, None),
         SqlType::Array(ArrayElemTypeDef::AngleBracket(item)) => {
@@ -49,7 +53,10 @@ fn arrow_type(sql_type: &SqlType) -> Result<Option<DataType>> {
                 .iter()
                 .enumerate()
                 .map(|(i, field)| {
-                    let name = field.field_name.as_ref().map_or_else(|| format!("col{}", i + 1), |n| n.value.clone());
+                    let name = field
+                        .field_name
+                        .as_ref()
+                        .map_or_else(|| format!("col{}", i + 1), |n| n.value.clone());
                     Ok(Field::new(name, required(&field.field_type)?, true))
                 })
                 .collect::<Result<Vec<_>>>()?;
@@ -75,7 +82,11 @@ fn decimal(shape: &ExactNumberInfo) -> Result<DataType> {
         ExactNumberInfo::PrecisionAndScale(precision, scale) => (*precision, *scale),
     };
     match (u8::try_from(precision), i8::try_from(scale)) {
-        (Ok(p @ 1..=38), Ok(s)) if s >= 0 && i16::from(s) <= i16::from(p) => Ok(DataType::Decimal128(p, s)),
-        _ => plan_err!("DECIMAL({precision}, {scale}): the precision is 1 to 38, the scale 0 to the precision"),
+        (Ok(p @ 1..=38), Ok(s)) if s >= 0 && i16::from(s) <= i16::from(p) => {
+            Ok(DataType::Decimal128(p, s))
+        }
+        _ => plan_err!(
+            "DECIMAL({precision}, {scale}): the precision is 1 to 38, the scale 0 to the precision"
+        ),
     }
 }

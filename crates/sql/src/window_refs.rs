@@ -6,7 +6,9 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, GroupByExpr, Query, Select, SelectItem, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    Expr, GroupByExpr, Query, Select, SelectItem, VisitMut, VisitorMut,
+};
 
 use crate::calls;
 
@@ -51,7 +53,10 @@ impl WindowKeys {
     }
 
     fn get(&self, name: &str) -> Option<&Expr> {
-        self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, expr)| expr)
+        self.0
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, expr)| expr)
     }
 
     pub(crate) fn replace_in_select(&self, select: &mut Select) {
@@ -75,7 +80,11 @@ impl WindowKeys {
         if self.0.is_empty() {
             return;
         }
-        let mut replacer = Replacer { keys: self, queries: 0, windows: 0 };
+        let mut replacer = Replacer {
+            keys: self,
+            queries: 0,
+            windows: 0,
+        };
         // The replacer never breaks.
         let _ = expr.visit(&mut replacer);
     }
@@ -83,9 +92,13 @@ impl WindowKeys {
 
 /// `window` or `session_window`, if `expr` is a call of it.
 pub(crate) fn window_name(expr: &Expr) -> Option<&'static str> {
-    let Expr::Function(function) = expr else { return None };
+    let Expr::Function(function) = expr else {
+        return None;
+    };
     let name = function.name.to_string();
-    ["window", "session_window"].into_iter().find(|known| name.eq_ignore_ascii_case(known))
+    ["window", "session_window"]
+        .into_iter()
+        .find(|known| name.eq_ignore_ascii_case(known))
 }
 
 struct Replacer<'a> {
@@ -104,7 +117,10 @@ impl Replacer<'_> {
                 let (first, fields) = names.split_first()?;
                 let key = self.keys.get(&first.value)?.clone();
                 Some(fields.iter().fold(key, |value, field| {
-                    calls::call("get_field", vec![value, calls::text(&field.value.to_ascii_lowercase())])
+                    calls::call(
+                        "get_field",
+                        vec![value, calls::text(&field.value.to_ascii_lowercase())],
+                    )
                 }))
             }
             _ => None,
@@ -176,6 +192,9 @@ mod tests {
             assert_eq!(rewritten(sql), sql);
         }
         let nested = rewritten("SELECT window AS w FROM t GROUP BY window(window, '20 seconds')");
-        assert_eq!(nested, "SELECT window(window, '20 seconds') AS w FROM t GROUP BY window(window, '20 seconds')");
+        assert_eq!(
+            nested,
+            "SELECT window(window, '20 seconds') AS w FROM t GROUP BY window(window, '20 seconds')"
+        );
     }
 }

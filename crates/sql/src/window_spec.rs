@@ -44,7 +44,9 @@ impl WindowSpec {
             durations.get(i).map(|d| fixed_micros(d, what)).transpose()
         };
         let Some(size_micros) = micros(0, "window length")? else {
-            return plan_err!("window() needs a length: write for example window(ts, '10 minutes')");
+            return plan_err!(
+                "window() needs a length: write for example window(ts, '10 minutes')"
+            );
         };
         let spec = Self {
             size_micros,
@@ -56,12 +58,20 @@ impl WindowSpec {
     }
 
     fn check(&self) -> Result<()> {
-        let Self { size_micros, slide_micros, start_micros } = *self;
+        let Self {
+            size_micros,
+            slide_micros,
+            start_micros,
+        } = *self;
         if size_micros <= 0 {
-            return plan_err!("the window length must be above zero, found {size_micros} microseconds");
+            return plan_err!(
+                "the window length must be above zero, found {size_micros} microseconds"
+            );
         }
         if slide_micros <= 0 {
-            return plan_err!("the window slide must be above zero, found {slide_micros} microseconds");
+            return plan_err!(
+                "the window slide must be above zero, found {slide_micros} microseconds"
+            );
         }
         if slide_micros > size_micros {
             return plan_err!(
@@ -83,7 +93,10 @@ impl WindowSpec {
 
     /// How many windows hold an event time at most.
     pub fn windows_per_row(&self) -> usize {
-        let count = self.size_micros.unsigned_abs().div_ceil(self.slide_micros.unsigned_abs());
+        let count = self
+            .size_micros
+            .unsigned_abs()
+            .div_ceil(self.slide_micros.unsigned_abs());
         usize::try_from(count).unwrap_or(usize::MAX)
     }
 
@@ -106,19 +119,27 @@ pub(crate) fn unaliased(expr: &Expr) -> &Expr {
 /// A constant duration in microseconds: a text like `10 minutes` or an interval literal without months.
 pub(crate) fn fixed_micros(value: &ScalarValue, what: &str) -> Result<i64> {
     let (months, days, micros) = match value {
-        ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {
+        ScalarValue::Utf8(Some(text))
+        | ScalarValue::LargeUtf8(Some(text))
+        | ScalarValue::Utf8View(Some(text)) => {
             let interval = CalendarInterval::parse(text)?;
             (interval.months, 0, interval.micros)
         }
         ScalarValue::IntervalMonthDayNano(Some(v)) if v.nanoseconds % 1_000 == 0 => {
             (v.months, i64::from(v.days), v.nanoseconds / 1_000)
         }
-        ScalarValue::IntervalDayTime(Some(v)) => (0, i64::from(v.days), i64::from(v.milliseconds) * 1_000),
+        ScalarValue::IntervalDayTime(Some(v)) => {
+            (0, i64::from(v.days), i64::from(v.milliseconds) * 1_000)
+        }
         ScalarValue::IntervalYearMonth(Some(months)) => (*months, 0, 0),
-        other => return plan_err!("the {what} must be a duration like '10 minutes', found {other}"),
+        other => {
+            return plan_err!("the {what} must be a duration like '10 minutes', found {other}");
+        }
     };
     if months != 0 {
-        return plan_err!("the {what} has months or years, which differ in length: use days, for example '30 days'");
+        return plan_err!(
+            "the {what} has months or years, which differ in length: use days, for example '30 days'"
+        );
     }
     let total = days
         .checked_mul(crate::interval::MICROS_PER_DAY)
@@ -143,10 +164,16 @@ mod tests {
     #[test]
     fn slide_is_the_size_and_start_is_zero_unless_given() {
         let tumbling = spec(&["10 seconds"]).expect("tumbling");
-        assert_eq!((tumbling.slide_micros, tumbling.start_micros), (10_000_000, 0));
+        assert_eq!(
+            (tumbling.slide_micros, tumbling.start_micros),
+            (10_000_000, 0)
+        );
         assert!(tumbling.is_tumbling());
         let sliding = spec(&["10 seconds", "3 seconds", "-1 second"]).expect("sliding");
-        assert_eq!((sliding.slide_micros, sliding.start_micros), (3_000_000, -1_000_000));
+        assert_eq!(
+            (sliding.slide_micros, sliding.start_micros),
+            (3_000_000, -1_000_000)
+        );
         assert_eq!(sliding.windows_per_row(), 4);
     }
 
@@ -164,7 +191,9 @@ mod tests {
             let error = spec(durations).expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");
         }
-        let error = WindowSpec::from_args(&[col("ts"), col("size")]).expect_err("not constant").to_string();
+        let error = WindowSpec::from_args(&[col("ts"), col("size")])
+            .expect_err("not constant")
+            .to_string();
         assert!(error.contains("constant"), "{error}");
     }
 

@@ -11,19 +11,20 @@ use std::hash::Hash;
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, PrimitiveArray, StringArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, PrimitiveArray,
+    StringArray, TimestampMicrosecondArray,
 };
 use datafusion::arrow::compute::{CastOptions, cast, cast_with_options};
 use datafusion::arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Field, FieldRef, Float32Type, Float64Type, Int8Type,
-    Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Field, FieldRef, Float32Type,
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::util::display::FormatOptions;
 use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 
 use super::java_text::{java_double, java_float, show};
@@ -31,8 +32,10 @@ use super::scalar::is_text;
 use super::time_text::{format_timestamp, parse_date, parse_timestamp};
 use super::zone::{Zone, days};
 
-static CAST: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::from(SparkCast::new(false))));
-static TRY_CAST: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::from(SparkCast::new(true))));
+static CAST: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| Arc::new(ScalarUDF::from(SparkCast::new(false))));
+static TRY_CAST: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| Arc::new(ScalarUDF::from(SparkCast::new(true))));
 
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![Arc::clone(&CAST), Arc::clone(&TRY_CAST)]
@@ -53,15 +56,24 @@ pub(crate) fn differs(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (DataType::Null, _) => false,
         (text, to) if is_text(text) => {
-            to.is_integer() || to.is_floating() || matches!(
-                to,
-                DataType::Boolean | DataType::Decimal128(_, _) | DataType::Date32 | DataType::Timestamp(_, _)
-            )
+            to.is_integer()
+                || to.is_floating()
+                || matches!(
+                    to,
+                    DataType::Boolean
+                        | DataType::Decimal128(_, _)
+                        | DataType::Date32
+                        | DataType::Timestamp(_, _)
+                )
         }
-        (DataType::Timestamp(_, _), to) => is_text(to) || to.is_numeric() || *to == DataType::Date32,
+        (DataType::Timestamp(_, _), to) => {
+            is_text(to) || to.is_numeric() || *to == DataType::Date32
+        }
         (DataType::Date32, DataType::Timestamp(_, _)) => true,
         (from, DataType::Timestamp(_, _)) => from.is_numeric(),
-        (DataType::Float32 | DataType::Float64, to) => is_text(to),
+        (DataType::Float32 | DataType::Float64, to) => {
+            is_text(to) || matches!(to, DataType::Decimal128(_, _))
+        }
         (from, to) => from.is_nested() && is_text(to),
     }
 }
@@ -74,13 +86,20 @@ struct SparkCast {
 
 impl SparkCast {
     fn new(attempt: bool) -> Self {
-        Self { attempt, signature: Signature::any(2, Volatility::Immutable) }
+        Self {
+            attempt,
+            signature: Signature::any(2, Volatility::Immutable),
+        }
     }
 }
 
 impl ScalarUDFImpl for SparkCast {
     fn name(&self) -> &str {
-        if self.attempt { "try_cast_ansi" } else { "cast_ansi" }
+        if self.attempt {
+            "try_cast_ansi"
+        } else {
+            "cast_ansi"
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -96,7 +115,11 @@ impl ScalarUDFImpl for SparkCast {
             return plan_err!("{}() takes a value and a typed NULL", self.name());
         };
         let nullable = self.attempt || value.is_nullable();
-        Ok(Arc::new(Field::new(self.name(), target.data_type().clone(), nullable)))
+        Ok(Arc::new(Field::new(
+            self.name(),
+            target.data_type().clone(),
+            nullable,
+        )))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -105,14 +128,21 @@ impl ScalarUDFImpl for SparkCast {
         let zone = Zone::of(&args.config_options)?;
         let result = cast_array(&array, args.return_field.data_type(), self.attempt, zone)?;
         if constant {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &result, 0,
+            )?));
         }
         Ok(ColumnarValue::Array(result))
     }
 }
 
 /// Casts a whole array by Spark's rules.
-pub(crate) fn cast_array(array: &ArrayRef, to: &DataType, attempt: bool, zone: Zone) -> Result<ArrayRef> {
+pub(crate) fn cast_array(
+    array: &ArrayRef,
+    to: &DataType,
+    attempt: bool,
+    zone: Zone,
+) -> Result<ArrayRef> {
     let from = array.data_type();
     if !differs(from, to) {
         return arrow_cast(array, to, attempt);
@@ -125,7 +155,14 @@ pub(crate) fn cast_array(array: &ArrayRef, to: &DataType, attempt: bool, zone: Z
         return Ok(cast(&to_text(array, zone)?, to)?);
     }
     match (from, to) {
-        (DataType::Timestamp(_, own), to) => cast_timestamp(&micros(array)?, to, attempt, local(own, zone)),
+        (DataType::Float32 | DataType::Float64, DataType::Decimal128(_, _)) => {
+            // By way of the text, as in Java: 1.005 is 1.005 and not the double below it.
+            let texts = to_text(array, zone)?;
+            cast_text(texts.as_string::<i32>(), to, attempt, zone)
+        }
+        (DataType::Timestamp(_, own), to) => {
+            cast_timestamp(&micros(array)?, to, attempt, local(own, zone))
+        }
         (DataType::Date32, DataType::Timestamp(_, own)) => {
             let zone = local(own, zone);
             let dates = array.as_primitive::<Date32Type>();
@@ -143,7 +180,10 @@ fn local(own: &Option<Arc<str>>, session: Zone) -> Zone {
 }
 
 fn arrow_cast(array: &ArrayRef, to: &DataType, attempt: bool) -> Result<ArrayRef> {
-    let options = CastOptions { safe: attempt, format_options: FormatOptions::default() };
+    let options = CastOptions {
+        safe: attempt,
+        format_options: FormatOptions::default(),
+    };
     cast_with_options(array, to, &options).map_err(|e| overflow_in_cast(e, array.data_type(), to))
 }
 
@@ -158,8 +198,14 @@ fn micros(array: &ArrayRef) -> Result<TimestampMicrosecondArray> {
     Ok(plain.as_primitive::<TimestampMicrosecondType>().clone())
 }
 
-fn timestamps(instants: TimestampMicrosecondArray, to: &DataType, attempt: bool) -> Result<ArrayRef> {
-    let DataType::Timestamp(_, zone) = to else { return exec_err!("expected a timestamp type, found {to}") };
+fn timestamps(
+    instants: TimestampMicrosecondArray,
+    to: &DataType,
+    attempt: bool,
+) -> Result<ArrayRef> {
+    let DataType::Timestamp(_, zone) = to else {
+        return exec_err!("expected a timestamp type, found {to}");
+    };
     let instants: ArrayRef = Arc::new(instants.with_timezone_opt(zone.clone()));
     arrow_cast(&instants, to, attempt)
 }
@@ -171,20 +217,22 @@ fn cast_text(texts: &StringArray, to: &DataType, attempt: bool, zone: Zone) -> R
         };
     }
     Ok(match to {
-        DataType::Int8 => parsed!(Int8Type, |t| whole(t)),
-        DataType::Int16 => parsed!(Int16Type, |t| whole(t)),
-        DataType::Int32 => parsed!(Int32Type, |t| whole(t)),
-        DataType::Int64 => parsed!(Int64Type, |t| whole(t)),
+        DataType::Int8 => parsed!(Int8Type, whole),
+        DataType::Int16 => parsed!(Int16Type, whole),
+        DataType::Int32 => parsed!(Int32Type, whole),
+        DataType::Int64 => parsed!(Int64Type, whole),
         DataType::Float32 => parsed!(Float32Type, |t| java_number(t)?.parse().ok()),
         DataType::Float64 => parsed!(Float64Type, |t| java_number(t)?.parse().ok()),
         DataType::Date32 => parsed!(Date32Type, parse_date),
         DataType::Timestamp(_, own) => {
             let zone = local(own, zone);
-            let instants = read::<TimestampMicrosecondType>(texts, to, attempt, |t| parse_timestamp(t, zone))?;
+            let instants =
+                read::<TimestampMicrosecondType>(texts, to, attempt, |t| parse_timestamp(t, zone))?;
             timestamps(instants, to, attempt)?
         }
         DataType::Decimal128(precision, scale) => {
-            let values: Decimal128Array = read::<Decimal128Type>(texts, to, attempt, |t| decimal(t, *precision, *scale))?;
+            let values: Decimal128Array =
+                read::<Decimal128Type>(texts, to, attempt, |t| decimal(t, *precision, *scale))?;
             Arc::new(values.with_precision_and_scale(*precision, *scale)?)
         }
         DataType::Boolean => {
@@ -235,7 +283,9 @@ fn whole<T: std::str::FromStr>(text: &str) -> Option<T> {
 /// A number in Java's form, in the form Rust reads.
 fn java_number(text: &str) -> Option<&str> {
     let text = text.trim();
-    let digits = text.strip_suffix(['d', 'D', 'f', 'F']).filter(|rest| rest.ends_with(|c: char| c.is_ascii_digit() || c == '.'));
+    let digits = text
+        .strip_suffix(['d', 'D', 'f', 'F'])
+        .filter(|rest| rest.ends_with(|c: char| c.is_ascii_digit() || c == '.'));
     Some(digits.unwrap_or(text)).filter(|t| !t.is_empty())
 }
 
@@ -260,13 +310,23 @@ pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
         None => (false, mantissa.strip_prefix('+').unwrap_or(mantissa)),
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.is_empty() && fraction.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+    if whole.is_empty() && fraction.is_empty()
+        || !whole
+            .bytes()
+            .chain(fraction.bytes())
+            .all(|b| b.is_ascii_digit())
+    {
         return None;
     }
     // Digits left of the point after it moved by scale and exponent.
     let point = i32::try_from(whole.len()).ok()? + exponent + i32::from(scale);
     let all = [whole.as_bytes(), fraction.as_bytes()].concat();
-    let digit = |i: i32| usize::try_from(i).ok().and_then(|i| all.get(i)).map_or(0, |b| i128::from(b - b'0'));
+    let digit = |i: i32| {
+        usize::try_from(i)
+            .ok()
+            .and_then(|i| all.get(i))
+            .map_or(0, |b| i128::from(b - b'0'))
+    };
     if point > 78 {
         return all.iter().all(|b| *b == b'0').then_some(0);
     }
@@ -281,14 +341,23 @@ pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
     (value < limit).then_some(if negative { -value } else { value })
 }
 
-fn cast_timestamp(instants: &TimestampMicrosecondArray, to: &DataType, attempt: bool, zone: Zone) -> Result<ArrayRef> {
+fn cast_timestamp(
+    instants: &TimestampMicrosecondArray,
+    to: &DataType,
+    attempt: bool,
+    zone: Zone,
+) -> Result<ArrayRef> {
     match to {
         DataType::Date32 => {
-            let dates: Date32Array = instants.try_unary(|t| zone.local(t).map(|l| days(l.date())))?;
+            let dates: Date32Array =
+                instants.try_unary(|t| zone.local(t).map(|l| days(l.date())))?;
             Ok(Arc::new(dates))
         }
         DataType::Float32 | DataType::Float64 => {
-            #[expect(clippy::cast_precision_loss, reason = "a double holds what it can, as in Spark")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a double holds what it can, as in Spark"
+            )]
             let seconds: PrimitiveArray<Float64Type> = instants.unary(|t| t as f64 / 1e6);
             let seconds: ArrayRef = Arc::new(seconds);
             arrow_cast(&seconds, to, attempt)
@@ -323,7 +392,9 @@ fn number_to_timestamp(array: &ArrayRef, to: &DataType, attempt: bool) -> Result
         Arc::new(micros)
     } else {
         let seconds = arrow_cast(array, &DataType::Float64, attempt)?;
-        let micros: PrimitiveArray<Float64Type> = seconds.as_primitive::<Float64Type>().unary(|s| (s * 1e6).trunc());
+        let micros: PrimitiveArray<Float64Type> = seconds
+            .as_primitive::<Float64Type>()
+            .unary(|s| (s * 1e6).trunc());
         let micros: ArrayRef = Arc::new(micros);
         arrow_cast(&micros, &DataType::Int64, attempt)?
     };
@@ -341,10 +412,24 @@ pub(crate) fn to_text(array: &ArrayRef, zone: Zone) -> Result<ArrayRef> {
                 .map(|t| t.map(|t| zone.local(t).map(format_timestamp)).transpose())
                 .collect::<Result<_>>()?
         }
-        DataType::Float64 => array.as_primitive::<Float64Type>().iter().map(|v| v.map(java_double)).collect(),
-        DataType::Float32 => array.as_primitive::<Float32Type>().iter().map(|v| v.map(java_float)).collect(),
+        DataType::Float64 => array
+            .as_primitive::<Float64Type>()
+            .iter()
+            .map(|v| v.map(java_double))
+            .collect(),
+        DataType::Float32 => array
+            .as_primitive::<Float32Type>()
+            .iter()
+            .map(|v| v.map(java_float))
+            .collect(),
         nested if nested.is_nested() => (0..array.len())
-            .map(|row| if array.is_null(row) { Ok(None) } else { show(array, row, zone).map(Some) })
+            .map(|row| {
+                if array.is_null(row) {
+                    Ok(None)
+                } else {
+                    show(array, row, zone).map(Some)
+                }
+            })
             .collect::<Result<_>>()?,
         _ => return Ok(cast(array, &DataType::Utf8)?),
     };
@@ -364,10 +449,21 @@ mod tests {
     fn texts_are_trimmed_and_read_as_spark_reads_them() {
         let ints = cast_texts(&[" 12 ", "-3", "+4"], &DataType::Int64, false).expect("integers");
         assert_eq!(ints.as_primitive::<Int64Type>().values(), &[12, -3, 4]);
-        let doubles = cast_texts(&["1.5", "1e3", "2D", "-Infinity"], &DataType::Float64, false).expect("doubles");
-        assert_eq!(doubles.as_primitive::<Float64Type>().values(), &[1.5, 1000.0, 2.0, f64::NEG_INFINITY]);
+        let doubles = cast_texts(
+            &["1.5", "1e3", "2D", "-Infinity"],
+            &DataType::Float64,
+            false,
+        )
+        .expect("doubles");
+        assert_eq!(
+            doubles.as_primitive::<Float64Type>().values(),
+            &[1.5, 1000.0, 2.0, f64::NEG_INFINITY]
+        );
         let flags = cast_texts(&["T", "no", "1"], &DataType::Boolean, false).expect("booleans");
-        assert_eq!(flags.as_boolean().iter().flatten().collect::<Vec<_>>(), [true, false, true]);
+        assert_eq!(
+            flags.as_boolean().iter().flatten().collect::<Vec<_>>(),
+            [true, false, true]
+        );
     }
 
     #[test]
@@ -382,7 +478,10 @@ mod tests {
         ] {
             let error = cast_texts(&[text], &to, false).expect_err(text).to_string();
             assert!(error.contains("CAST_INVALID_INPUT"), "{error}");
-            assert!(cast_texts(&[text], &to, true).expect(text).is_null(0), "{text}");
+            assert!(
+                cast_texts(&[text], &to, true).expect(text).is_null(0),
+                "{text}"
+            );
         }
     }
 
@@ -408,7 +507,8 @@ mod tests {
     #[test]
     fn timestamps_meet_numbers_as_seconds_and_dates_in_the_zone() {
         let zone = Zone::named("America/New_York").expect("a zone");
-        let at: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![-1, 1_500_000]).with_timezone("UTC"));
+        let at: ArrayRef =
+            Arc::new(TimestampMicrosecondArray::from(vec![-1, 1_500_000]).with_timezone("UTC"));
         let seconds = cast_array(&at, &DataType::Int64, false, zone).expect("seconds");
         assert_eq!(seconds.as_primitive::<Int64Type>().values(), &[-1, 1]);
         let dates = cast_array(&at, &DataType::Date32, false, zone).expect("dates");
@@ -416,7 +516,11 @@ mod tests {
         let texts = cast_array(&at, &DataType::Utf8, false, zone).expect("texts");
         assert_eq!(texts.as_string::<i32>().value(1), "1969-12-31 19:00:01.5");
         let ints: ArrayRef = Arc::new(PrimitiveArray::<Int64Type>::from(vec![2]));
-        let back = cast_array(&ints, &super::super::scalar::timestamp(), false, zone).expect("timestamps");
-        assert_eq!(back.as_primitive::<TimestampMicrosecondType>().values(), &[2_000_000]);
+        let back =
+            cast_array(&ints, &super::super::scalar::timestamp(), false, zone).expect("timestamps");
+        assert_eq!(
+            back.as_primitive::<TimestampMicrosecondType>().values(),
+            &[2_000_000]
+        );
     }
 }

@@ -16,8 +16,10 @@ use datafusion::logical_expr::{
 
 use super::zone::{Zone, days};
 
-static TIMESTAMP: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::from(Now::new(CurrentTime::Timestamp))));
-static DATE: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::from(Now::new(CurrentTime::Date))));
+static TIMESTAMP: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| Arc::new(ScalarUDF::from(Now::new(CurrentTime::Timestamp))));
+static DATE: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| Arc::new(ScalarUDF::from(Now::new(CurrentTime::Date))));
 
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![Arc::clone(&TIMESTAMP), Arc::clone(&DATE)]
@@ -34,7 +36,9 @@ pub enum CurrentTime {
 
 /// Tells whether `expr` is a call of `current_timestamp()` or `current_date()`.
 pub fn current_time(expr: &Expr) -> Option<CurrentTime> {
-    let Expr::ScalarFunction(call) = expr else { return None };
+    let Expr::ScalarFunction(call) = expr else {
+        return None;
+    };
     call.func.inner().downcast_ref::<Now>().map(|now| now.kind)
 }
 
@@ -51,7 +55,11 @@ impl Now {
             CurrentTime::Timestamp => vec!["now".to_owned()],
             CurrentTime::Date => vec!["curdate".to_owned(), "today".to_owned()],
         };
-        Self { kind, signature: Signature::nullary(Volatility::Stable), aliases }
+        Self {
+            kind,
+            signature: Signature::nullary(Volatility::Stable),
+            aliases,
+        }
     }
 }
 
@@ -73,7 +81,9 @@ impl ScalarUDFImpl for Now {
 
     fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
         Ok(match self.kind {
-            CurrentTime::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            CurrentTime::Timestamp => {
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+            }
             CurrentTime::Date => DataType::Date32,
         })
     }
@@ -83,10 +93,14 @@ impl ScalarUDFImpl for Now {
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        let Some(now) = info.query_execution_start_time() else { return Ok(ExprSimplifyResult::Original(args)) };
+        let Some(now) = info.query_execution_start_time() else {
+            return Ok(ExprSimplifyResult::Original(args));
+        };
         let micros = now.timestamp_micros();
         let value = match self.kind {
-            CurrentTime::Timestamp => ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())),
+            CurrentTime::Timestamp => {
+                ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()))
+            }
             CurrentTime::Date => {
                 let zone = Zone::of(info.config_options())?;
                 match zone.local(micros) {

@@ -26,7 +26,10 @@ fn java(value: f64, shortest: &str) -> String {
     if value.is_infinite() {
         return format!("{sign}Infinity");
     }
-    let (mantissa, exponent) = shortest.trim_start_matches('-').split_once('e').unwrap_or((shortest, "0"));
+    let (mantissa, exponent) = shortest
+        .trim_start_matches('-')
+        .split_once('e')
+        .unwrap_or((shortest, "0"));
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let text = match exponent {
@@ -44,18 +47,29 @@ fn java(value: f64, shortest: &str) -> String {
             format!("{}.{}E{exponent}", &padded[..1], &padded[1..])
         }
     };
-    if value == 0.0 { format!("{sign}0.0") } else { format!("{sign}{text}") }
+    if value == 0.0 {
+        format!("{sign}0.0")
+    } else {
+        format!("{sign}{text}")
+    }
 }
 
 /// The value in `row`, which is not null: `[1, null]`, `{a -> 1}`, `{1, x}` or the text of a plain value.
 pub(crate) fn show(array: &ArrayRef, row: usize, zone: Zone) -> Result<String> {
     let all = |items: &ArrayRef| -> Result<Vec<String>> {
-        (0..items.len()).map(|i| show_or_null(items, i, zone)).collect()
+        (0..items.len())
+            .map(|i| show_or_null(items, i, zone))
+            .collect()
     };
     Ok(match array.data_type() {
         DataType::List(_) => format!("[{}]", all(&array.as_list::<i32>().value(row))?.join(", ")),
-        DataType::LargeList(_) => format!("[{}]", all(&array.as_list::<i64>().value(row))?.join(", ")),
-        DataType::FixedSizeList(_, _) => format!("[{}]", all(&array.as_fixed_size_list().value(row))?.join(", ")),
+        DataType::LargeList(_) => {
+            format!("[{}]", all(&array.as_list::<i64>().value(row))?.join(", "))
+        }
+        DataType::FixedSizeList(_, _) => format!(
+            "[{}]",
+            all(&array.as_fixed_size_list().value(row))?.join(", ")
+        ),
         DataType::Struct(_) => {
             let fields = array
                 .as_struct()
@@ -68,7 +82,11 @@ pub(crate) fn show(array: &ArrayRef, row: usize, zone: Zone) -> Result<String> {
         DataType::Map(_, _) => {
             let entries = array.as_map().value(row);
             let (keys, values) = (all(entries.column(0))?, all(entries.column(1))?);
-            let pairs: Vec<String> = keys.iter().zip(&values).map(|(k, v)| format!("{k} -> {v}")).collect();
+            let pairs: Vec<String> = keys
+                .iter()
+                .zip(&values)
+                .map(|(k, v)| format!("{k} -> {v}"))
+                .collect();
             format!("{{{}}}", pairs.join(", "))
         }
         _ => {
@@ -79,7 +97,11 @@ pub(crate) fn show(array: &ArrayRef, row: usize, zone: Zone) -> Result<String> {
 }
 
 fn show_or_null(array: &ArrayRef, row: usize, zone: Zone) -> Result<String> {
-    if array.is_null(row) { Ok("null".to_owned()) } else { show(array, row, zone) }
+    if array.is_null(row) {
+        Ok("null".to_owned())
+    } else {
+        show(array, row, zone)
+    }
 }
 
 #[cfg(test)]

@@ -10,15 +10,15 @@ pub(crate) mod current_time;
 pub(crate) mod datetime;
 mod java_text;
 mod pattern;
+mod rounding;
 mod scalar;
 mod strings;
 mod time_text;
-mod zone;
+pub(crate) mod zone;
 
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
-
 
 /// All scalar functions of this crate but the window markers.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
@@ -28,6 +28,7 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         collections::functions(),
         current_time::functions(),
         datetime::functions(),
+        rounding::functions(),
         strings::functions(),
     ]
     .concat()

@@ -19,10 +19,28 @@ enum Part {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+const DAYS: [&str; 7] = [
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+];
 
 impl Pattern {
     /// Takes a pattern apart.
@@ -49,7 +67,9 @@ impl Pattern {
                         count += 1;
                     }
                     if !"GyuQqMLdDEFaHhKkmsSVzOXxZ".contains(c) {
-                        return exec_err!("pattern `{text}`: unknown letter `{c}`; quote text like 'T'");
+                        return exec_err!(
+                            "pattern `{text}`: unknown letter `{c}`; quote text like 'T'"
+                        );
                     }
                     Part::Field(c, count)
                 }
@@ -114,8 +134,16 @@ fn write_parts(parts: &[Part], at: NaiveDateTime, offset: i32, out: &mut String)
 fn write_field(letter: char, count: usize, at: NaiveDateTime, offset: i32) -> String {
     let padded = |value: u32| format!("{value:0>count$}");
     let name = |names: &[&str], index: u32| -> String {
-        let name = usize::try_from(index).ok().and_then(|i| names.get(i)).copied().unwrap_or_default();
-        if count >= 4 { name.to_owned() } else { name.chars().take(3).collect() }
+        let name = usize::try_from(index)
+            .ok()
+            .and_then(|i| names.get(i))
+            .copied()
+            .unwrap_or_default();
+        if count >= 4 {
+            name.to_owned()
+        } else {
+            name.chars().take(3).collect()
+        }
     };
     let (half, hour12) = (at.hour() / 12, at.hour() % 12);
     match letter {
@@ -139,7 +167,11 @@ fn write_field(letter: char, count: usize, at: NaiveDateTime, offset: i32) -> St
         'h' => padded(if hour12 == 0 { 12 } else { hour12 }),
         'm' => padded(at.minute()),
         's' => padded(at.second()),
-        'S' => format!("{:09}", at.nanosecond()).chars().chain("000000000".chars()).take(count).collect(),
+        'S' => format!("{:09}", at.nanosecond())
+            .chars()
+            .chain("000000000".chars())
+            .take(count)
+            .collect(),
         'X' if offset == 0 => "Z".to_owned(),
         'Z' if count < 4 => write_offset(offset, false),
         'X' | 'x' if count == 1 && offset % 3600 == 0 => format!("{:+03}", offset / 3600),
@@ -186,7 +218,12 @@ impl Fields {
             (None, Some(hour)) => hour + if self.afternoon == Some(true) { 12 } else { 0 },
             (None, None) => 0,
         };
-        let time = NaiveTime::from_hms_nano_opt(hour, self.minute, self.second, self.nanos / 1_000 * 1_000)?;
+        let time = NaiveTime::from_hms_nano_opt(
+            hour,
+            self.minute,
+            self.second,
+            self.nanos / 1_000 * 1_000,
+        )?;
         Some(date.and_time(time))
     }
 }
@@ -215,11 +252,25 @@ fn read_parts<'a>(parts: &[Part], mut text: &'a str, fields: &mut Fields) -> Opt
     Some(text)
 }
 
-fn read_field<'a>(letter: char, count: usize, touches: bool, text: &'a str, fields: &mut Fields) -> Option<&'a str> {
-    let most = if touches { count } else { count.max(if letter == 'y' || letter == 'u' { 6 } else { 2 }) };
+fn read_field<'a>(
+    letter: char,
+    count: usize,
+    touches: bool,
+    text: &'a str,
+    fields: &mut Fields,
+) -> Option<&'a str> {
+    let most = if touches {
+        count
+    } else {
+        count.max(if letter == 'y' || letter == 'u' { 6 } else { 2 })
+    };
     // Two letters or more ask for that many digits, one letter takes what it finds.
     let digits = |most: usize| -> Option<(u32, &'a str)> {
-        let found = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
+        let found = text
+            .bytes()
+            .take(most)
+            .take_while(u8::is_ascii_digit)
+            .count();
         if found < count.min(most) {
             return None;
         }
@@ -248,16 +299,26 @@ fn read_field<'a>(letter: char, count: usize, touches: bool, text: &'a str, fiel
             Some(&text[2..])
         }
         'S' => {
-            let found = text.bytes().take(if touches { count } else { count.max(9) }).take_while(u8::is_ascii_digit).count();
+            let found = text
+                .bytes()
+                .take(if touches { count } else { count.max(9) })
+                .take_while(u8::is_ascii_digit)
+                .count();
             if found == 0 || found > count {
                 return None;
             }
-            let nine: String = text[..found].chars().chain("000000000".chars()).take(9).collect();
+            let nine: String = text[..found]
+                .chars()
+                .chain("000000000".chars())
+                .take(9)
+                .collect();
             fields.nanos = nine.parse().ok()?;
             Some(&text[found..])
         }
         'V' | 'z' | 'O' | 'X' | 'x' | 'Z' => {
-            let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "/_+-:".contains(c))).unwrap_or(text.len());
+            let end = text
+                .find(|c: char| !(c.is_ascii_alphanumeric() || "/_+-:".contains(c)))
+                .unwrap_or(text.len());
             let name = &text[..end];
             let colon;
             let name = if name.len() == 5 && name.starts_with(['+', '-']) && !name.contains(':') {
@@ -292,7 +353,8 @@ fn read_name<'a>(names: &[&str], full: bool, text: &'a str) -> Option<(u32, &'a 
     names.iter().enumerate().find_map(|(i, name)| {
         let name = if full { name } else { &name[..3] };
         let head = text.get(..name.len())?;
-        head.eq_ignore_ascii_case(name).then(|| Some((u32::try_from(i).ok()?, &text[name.len()..])))?
+        head.eq_ignore_ascii_case(name)
+            .then(|| Some((u32::try_from(i).ok()?, &text[name.len()..])))?
     })
 }
 
@@ -312,13 +374,19 @@ mod tests {
             ("yyyy-MM-dd HH:mm:ss", Zone::UTC, "2024-03-07 15:04:05"),
             ("d/M/yy h:mm a", Zone::UTC, "7/3/24 3:04 PM"),
             ("EEE, d MMM yyyy", Zone::UTC, "Thu, 7 Mar 2024"),
-            ("EEEE MMMM D 'o''clock'", Zone::UTC, "Thursday March 67 o'clock"),
+            (
+                "EEEE MMMM D 'o''clock'",
+                Zone::UTC,
+                "Thursday March 67 o'clock",
+            ),
             ("ss.SSS SSSSSS", Zone::UTC, "05.678 678901"),
             ("HH:mm XXX x Z", paris, "16:04 +01:00 +01 +0100"),
             ("yyyy'T'Q QQQ X", Zone::UTC, "2024T1 Q1 Z"),
         ];
         for (pattern, zone, expected) in cases {
-            let written = Pattern::new(pattern).and_then(|p| p.format(at, zone)).expect(pattern);
+            let written = Pattern::new(pattern)
+                .and_then(|p| p.format(at, zone))
+                .expect(pattern);
             assert_eq!(written, expected, "{pattern}");
         }
     }
@@ -326,13 +394,29 @@ mod tests {
     #[test]
     fn patterns_read_what_they_describe() {
         let cases = [
-            ("yyyy-MM-dd HH:mm:ss", "2024-03-07 15:04:05", "2024-03-07T15:04:05"),
+            (
+                "yyyy-MM-dd HH:mm:ss",
+                "2024-03-07 15:04:05",
+                "2024-03-07T15:04:05",
+            ),
             ("dd/MM/yyyy", "07/03/2024", "2024-03-07T00:00:00"),
             ("d/M/yyyy", "7/12/2024", "2024-12-07T00:00:00"),
             ("yyyyMMddHHmm", "202403071504", "2024-03-07T15:04:00"),
-            ("d MMM yyyy hh:mm a", "7 Mar 2024 03:04 PM", "2024-03-07T15:04:00"),
-            ("yyyy-MM-dd'T'HH:mm:ss.SSSXXX", "2024-03-07T15:04:05.250+01:00", "2024-03-07T14:04:05.250"),
-            ("dd/MMM/yyyy:HH:mm:ss Z", "07/Mar/2024:15:04:05 +0100", "2024-03-07T14:04:05"),
+            (
+                "d MMM yyyy hh:mm a",
+                "7 Mar 2024 03:04 PM",
+                "2024-03-07T15:04:00",
+            ),
+            (
+                "yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+                "2024-03-07T15:04:05.250+01:00",
+                "2024-03-07T14:04:05.250",
+            ),
+            (
+                "dd/MMM/yyyy:HH:mm:ss Z",
+                "07/Mar/2024:15:04:05 +0100",
+                "2024-03-07T14:04:05",
+            ),
             ("yyyy-MM-dd[ HH:mm]", "2024-03-07", "2024-03-07T00:00:00"),
         ];
         for (pattern, text, expected) in cases {

@@ -47,7 +47,12 @@ pub(crate) struct Scalar {
 
 impl Scalar {
     /// A deterministic function. `coerce` refuses arguments it cannot take and says which types it wants instead.
-    pub(crate) fn new(name: &'static str, coerce: Coerce, returns: Returns, kernel: Kernel) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        coerce: Coerce,
+        returns: Returns,
+        kernel: Kernel,
+    ) -> Self {
         Self {
             name,
             aliases: vec![],
@@ -71,7 +76,9 @@ impl Scalar {
 
 impl std::fmt::Debug for Scalar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scalar").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Scalar")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,14 +119,20 @@ impl ScalarUDFImpl for Scalar {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let constant = args
+            .args
+            .iter()
+            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
         let arrays = args
             .args
             .iter()
             .map(|arg| plain_text(arg.to_array(rows)?))
             .collect::<Result<Vec<_>>>()?;
-        let call = Call { return_type: args.return_field.data_type(), config: &args.config_options };
+        let call = Call {
+            return_type: args.return_field.data_type(),
+            config: &args.config_options,
+        };
         // A function without arguments knows its length from `rows` only.
         let result = if arrays.is_empty() {
             let rows: ArrayRef = Arc::new(datafusion::arrow::array::NullArray::new(rows));
@@ -128,7 +141,9 @@ impl ScalarUDFImpl for Scalar {
             (self.kernel)(&arrays, &call)?
         };
         if constant {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &result, 0,
+            )?));
         }
         Ok(ColumnarValue::Array(result))
     }
@@ -148,16 +163,27 @@ pub(crate) fn timestamp() -> DataType {
 
 /// Whether values of this type are texts.
 pub(crate) fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8)
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8
+    )
 }
 
 /// Refuses a call with a number of arguments outside `allowed`.
-pub(crate) fn arity(name: &str, allowed: std::ops::RangeInclusive<usize>, found: &[DataType]) -> Result<()> {
+pub(crate) fn arity(
+    name: &str,
+    allowed: std::ops::RangeInclusive<usize>,
+    found: &[DataType],
+) -> Result<()> {
     if allowed.contains(&found.len()) {
         return Ok(());
     }
     let (least, most) = (allowed.start(), allowed.end());
-    let expected = if least == most { least.to_string() } else { format!("{least} to {most}") };
+    let expected = if least == most {
+        least.to_string()
+    } else {
+        format!("{least} to {most}")
+    };
     plan_err!("{name}() takes {expected} arguments, found {}", found.len())
 }
 

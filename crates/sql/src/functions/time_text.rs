@@ -72,12 +72,19 @@ fn take_time(text: &str) -> Option<(NaiveTime, &str)> {
     let (micros, text) = match text.strip_prefix('.') {
         Some(rest) => {
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            let six: String = rest[..digits].chars().chain("000000".chars()).take(6).collect();
+            let six: String = rest[..digits]
+                .chars()
+                .chain("000000".chars())
+                .take(6)
+                .collect();
             (six.parse().ok()?, &rest[digits..])
         }
         None => (0, text),
     };
-    Some((NaiveTime::from_hms_micro_opt(hour, minute, second, micros)?, text))
+    Some((
+        NaiveTime::from_hms_micro_opt(hour, minute, second, micros)?,
+        text,
+    ))
 }
 
 /// A number of `least` to `most` digits.
@@ -106,13 +113,25 @@ mod tests {
         ];
         for (text, expected) in cases {
             let micros = parse_timestamp(text, Zone::UTC).expect(text);
-            assert_eq!(format_timestamp(Zone::UTC.local(micros).expect("in range")), expected, "{text}");
+            assert_eq!(
+                format_timestamp(Zone::UTC.local(micros).expect("in range")),
+                expected,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn texts_that_are_no_time_give_nothing() {
-        for text in ["", "abc", "24-01-01", "2024-13-01", "2024-01-01x", "2024-01-01 25:00", "2024-01-01 10:00 Mars"] {
+        for text in [
+            "",
+            "abc",
+            "24-01-01",
+            "2024-13-01",
+            "2024-01-01x",
+            "2024-01-01 25:00",
+            "2024-01-01 10:00 Mars",
+        ] {
             assert_eq!(parse_timestamp(text, Zone::UTC), None, "{text}");
         }
         assert_eq!(parse_date("2024-01-02 what ever"), parse_date("2024-01-02"));

@@ -29,7 +29,10 @@ impl Zone {
             return Ok(Self::UTC);
         }
         // `UTC+1` and `GMT-02:30` are offsets; offsets may lack the zero in front.
-        let offset = name.strip_prefix("UTC").or_else(|| name.strip_prefix("GMT")).or_else(|| name.strip_prefix("UT"));
+        let offset = name
+            .strip_prefix("UTC")
+            .or_else(|| name.strip_prefix("GMT"))
+            .or_else(|| name.strip_prefix("UT"));
         let offset = match offset {
             Some(rest) if rest.starts_with(['+', '-']) => rest,
             _ => name,
@@ -72,7 +75,9 @@ impl Zone {
                 // In the hour that a clock change skips: the offset before the change.
                 let before = local - Duration::hours(24);
                 let offset = match tz.from_local_datetime(&before) {
-                    LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => time.offset().fix().local_minus_utc(),
+                    LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => {
+                        time.offset().fix().local_minus_utc()
+                    }
                     LocalResult::None => 0,
                 };
                 naive - i64::from(offset) * 1_000_000
@@ -90,7 +95,13 @@ fn pad_offset(text: &str) -> Option<String> {
     let sign = text.chars().next().filter(|c| matches!(c, '+' | '-'))?;
     let rest = &text[1..];
     let (hours, minutes) = rest.split_once(':').unwrap_or((rest, "00"));
-    if hours.is_empty() || hours.len() > 2 || !hours.bytes().chain(minutes.bytes()).all(|b| b.is_ascii_digit()) {
+    if hours.is_empty()
+        || hours.len() > 2
+        || !hours
+            .bytes()
+            .chain(minutes.bytes())
+            .all(|b| b.is_ascii_digit())
+    {
         return None;
     }
     Some(format!("{sign}{hours:0>2}:{minutes:0>2}"))
@@ -121,18 +132,32 @@ mod tests {
         let zone = Zone::named("America/New_York").expect("a zone");
         let instant = |text| zone.instant(at(text)) / 1_000_000;
         // Skipped: 02:30 on 10 March 2024 is 03:30 EDT.
-        assert_eq!(instant("2024-03-10T02:30:00"), instant("2024-03-10T03:30:00"));
+        assert_eq!(
+            instant("2024-03-10T02:30:00"),
+            instant("2024-03-10T03:30:00")
+        );
         // Repeated: 01:30 on 3 November 2024 is the first one, EDT.
-        assert_eq!(zone.instant(at("2024-11-03T01:30:00")), Zone::UTC.instant(at("2024-11-03T05:30:00")));
+        assert_eq!(
+            zone.instant(at("2024-11-03T01:30:00")),
+            Zone::UTC.instant(at("2024-11-03T05:30:00"))
+        );
         let noon = Zone::UTC.instant(at("2024-07-01T12:00:00"));
-        assert_eq!(zone.local(noon).expect("in range"), at("2024-07-01T08:00:00"));
+        assert_eq!(
+            zone.local(noon).expect("in range"),
+            at("2024-07-01T08:00:00")
+        );
         assert_eq!(zone.offset_seconds(noon), -4 * 3600);
     }
 
     #[test]
     fn zones_have_names_or_offsets() {
         let noon = Zone::UTC.instant(at("2024-01-01T12:00:00"));
-        for (name, hour) in [("UTC", "12"), ("+2", "14"), ("UTC-03:30", "08"), ("Europe/Paris", "13")] {
+        for (name, hour) in [
+            ("UTC", "12"),
+            ("+2", "14"),
+            ("UTC-03:30", "08"),
+            ("Europe/Paris", "13"),
+        ] {
             let local = Zone::named(name).and_then(|z| z.local(noon)).expect(name);
             assert_eq!(local.format("%H").to_string(), hour, "{name}");
         }

@@ -1,12 +1,18 @@
 //! Rows of the recorded scenarios as Arrow values, and back.
 
+#![expect(
+    clippy::panic,
+    reason = "a scenario that is not what it claims to be fails the test"
+)]
+
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Field, Fields, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Field, Fields, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit,
+    TimestampMicrosecondType,
 };
 use datafusion::common::ScalarValue;
 use datafusion::common::scalar::ScalarStructBuilder;
@@ -28,7 +34,10 @@ pub(crate) fn text(value: &Value) -> &str {
 }
 
 fn data_type(name: &str) -> DataType {
-    let inside = |prefix: &str, close: char| name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(close));
+    let inside = |prefix: &str, close: char| {
+        name.strip_prefix(prefix)
+            .and_then(|rest| rest.strip_suffix(close))
+    };
     if let Some(item) = inside("array<", '>') {
         return DataType::List(Arc::new(Field::new_list_field(data_type(item), true)));
     }
@@ -41,7 +50,10 @@ fn data_type(name: &str) -> DataType {
     }
     if let Some(shape) = inside("decimal(", ')') {
         let (precision, scale) = shape.split_once(',').expect("precision and scale");
-        return DataType::Decimal128(precision.trim().parse().expect("precision"), scale.trim().parse().expect("scale"));
+        return DataType::Decimal128(
+            precision.trim().parse().expect("precision"),
+            scale.trim().parse().expect("scale"),
+        );
     }
     match name {
         "long" => DataType::Int64,
@@ -61,12 +73,18 @@ pub(crate) fn batch(schema: &SchemaRef, rows: &[Value]) -> RecordBatch {
         .fields()
         .iter()
         .map(|field| {
-            let values: Vec<ScalarValue> =
-                rows.iter().map(|row| scalar(&row[field.name()], field.data_type())).collect();
+            let values: Vec<ScalarValue> = rows
+                .iter()
+                .map(|row| scalar(&row[field.name()], field.data_type()))
+                .collect();
             if values.is_empty() {
                 return datafusion::arrow::array::new_empty_array(field.data_type());
             }
-            cast(&ScalarValue::iter_to_array(values).expect("one type"), field.data_type()).expect("the declared type")
+            cast(
+                &ScalarValue::iter_to_array(values).expect("one type"),
+                field.data_type(),
+            )
+            .expect("the declared type")
         })
         .collect();
     RecordBatch::try_new(Arc::clone(schema), columns).expect("columns of one length")
@@ -92,12 +110,19 @@ fn scalar(value: &Value, data_type: &DataType) -> ScalarValue {
         }
         DataType::Decimal128(precision, scale) => {
             let (whole, fraction) = text(value).split_once('.').unwrap_or((text(value), ""));
-            let digits = format!("{whole}{fraction:0<width$}", width = usize::try_from(*scale).expect("a scale"));
+            let digits = format!(
+                "{whole}{fraction:0<width$}",
+                width = usize::try_from(*scale).expect("a scale")
+            );
             ScalarValue::Decimal128(digits.parse().ok(), *precision, *scale)
         }
         DataType::List(item) => {
-            let items: Vec<ScalarValue> =
-                value.as_array().expect("a list").iter().map(|v| scalar(v, item.data_type())).collect();
+            let items: Vec<ScalarValue> = value
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|v| scalar(v, item.data_type()))
+                .collect();
             ScalarValue::List(ScalarValue::new_list(&items, item.data_type(), true))
         }
         DataType::Struct(fields) => structure(value, fields),
@@ -109,7 +134,10 @@ fn structure(value: &Value, fields: &Fields) -> ScalarValue {
     fields
         .iter()
         .fold(ScalarStructBuilder::new(), |builder, field| {
-            builder.with_scalar(Arc::clone(field), scalar(&value[field.name()], field.data_type()))
+            builder.with_scalar(
+                Arc::clone(field),
+                scalar(&value[field.name()], field.data_type()),
+            )
         })
         .build()
         .expect("a struct")
@@ -129,7 +157,11 @@ pub(crate) fn rows(batch: &RecordBatch) -> Vec<Value> {
         .map(|row| {
             let columns = batch.schema();
             let fields = columns.fields().iter().zip(batch.columns());
-            Value::Object(fields.map(|(field, column)| (field.name().clone(), json(column, row))).collect())
+            Value::Object(
+                fields
+                    .map(|(field, column)| (field.name().clone(), json(column, row)))
+                    .collect(),
+            )
         })
         .collect()
 }
@@ -140,11 +172,16 @@ fn json(array: &ArrayRef, row: usize) -> Value {
     }
     match array.data_type() {
         DataType::Boolean => array.as_boolean().value(row).into(),
-        number if number.is_integer() => {
-            cast(array, &DataType::Int64).expect("an integer").as_primitive::<Int64Type>().value(row).into()
-        }
+        number if number.is_integer() => cast(array, &DataType::Int64)
+            .expect("an integer")
+            .as_primitive::<Int64Type>()
+            .value(row)
+            .into(),
         DataType::Float32 | DataType::Float64 => {
-            let value = cast(array, &DataType::Float64).expect("a float").as_primitive::<Float64Type>().value(row);
+            let value = cast(array, &DataType::Float64)
+                .expect("a float")
+                .as_primitive::<Float64Type>()
+                .value(row);
             if value.is_finite() {
                 value.into()
             } else if value.is_nan() {
@@ -154,12 +191,19 @@ fn json(array: &ArrayRef, row: usize) -> Value {
             }
         }
         DataType::Date32 => {
-            let days = array.as_primitive::<Date32Type>().value_as_date(row).expect("a date");
+            let days = array
+                .as_primitive::<Date32Type>()
+                .value_as_date(row)
+                .expect("a date");
             days.to_string().into()
         }
         DataType::Timestamp(_, _) => {
-            let micros = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, None)).expect("a timestamp");
-            let at = micros.as_primitive::<TimestampMicrosecondType>().value_as_datetime(row).expect("a timestamp");
+            let micros = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, None))
+                .expect("a timestamp");
+            let at = micros
+                .as_primitive::<TimestampMicrosecondType>()
+                .value_as_datetime(row)
+                .expect("a timestamp");
             let text = at.format("%Y-%m-%dT%H:%M:%S%.f").to_string();
             format!("{text}Z").into()
         }
@@ -169,8 +213,16 @@ fn json(array: &ArrayRef, row: usize) -> Value {
         }
         DataType::Struct(fields) => {
             let columns = fields.iter().zip(array.as_struct().columns());
-            Value::Object(columns.map(|(f, c)| (f.name().clone(), json(c, row))).collect::<Map<_, _>>())
+            Value::Object(
+                columns
+                    .map(|(f, c)| (f.name().clone(), json(c, row)))
+                    .collect::<Map<_, _>>(),
+            )
         }
-        _ => cast(&array.slice(row, 1), &DataType::Utf8).expect("a text").as_string::<i32>().value(0).into(),
+        _ => cast(&array.slice(row, 1), &DataType::Utf8)
+            .expect("a text")
+            .as_string::<i32>()
+            .value(0)
+            .into(),
     }
 }

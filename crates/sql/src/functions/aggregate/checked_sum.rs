@@ -63,14 +63,20 @@ impl AggregateUDFImpl for CheckedSum {
         is_checked(&args) || self.plain.groups_accumulator_supported(args)
     }
 
-    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
         if is_checked(&args) {
             return Ok(Box::new(CheckedSums::default()));
         }
         self.plain.create_groups_accumulator(args)
     }
 
-    fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+    fn create_sliding_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn Accumulator>> {
         self.plain.create_sliding_accumulator(args)
     }
 
@@ -95,7 +101,12 @@ struct CheckedSums {
 }
 
 impl CheckedSums {
-    fn add(&mut self, values: &Int64Array, groups: &[usize], filter: Option<&BooleanArray>) -> Result<()> {
+    fn add(
+        &mut self,
+        values: &Int64Array,
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
         let mut overflow = false;
         let mut add = |group: usize, value: i64| {
             let (sum, wrapped) = self.sums[group].overflowing_add(value);
@@ -120,7 +131,9 @@ impl CheckedSums {
             }
         }
         if overflow {
-            return exec_err!("[ARITHMETIC_OVERFLOW] sum() leaves the range of BIGINT: use try_sum to get NULL instead");
+            return exec_err!(
+                "[ARITHMETIC_OVERFLOW] sum() leaves the range of BIGINT: use try_sum to get NULL instead"
+            );
         }
         Ok(())
     }
@@ -142,7 +155,10 @@ impl GroupsAccumulator for CheckedSums {
     fn evaluate(&mut self, emit: EmitTo) -> Result<ArrayRef> {
         let sums = slots::take(&mut self.sums, emit);
         let seen = slots::take(&mut self.seen, emit);
-        Ok(Arc::new(Int64Array::new(sums.into(), Some(NullBuffer::from(seen)))))
+        Ok(Arc::new(Int64Array::new(
+            sums.into(),
+            Some(NullBuffer::from(seen)),
+        )))
     }
 
     fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
@@ -153,8 +169,14 @@ impl GroupsAccumulator for CheckedSums {
         self.update_batch(states, groups, None, total)
     }
 
-    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let Some(values) = values.first() else { return Ok(vec![Arc::new(Int64Array::from(Vec::<i64>::new()))]) };
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
+        let Some(values) = values.first() else {
+            return Ok(vec![Arc::new(Int64Array::from(Vec::<i64>::new()))]);
+        };
         let kept = match filter {
             // A filter that is null keeps nothing, like one that is false.
             Some(filter) => datafusion::arrow::compute::nullif(values, &inverted(filter))?,

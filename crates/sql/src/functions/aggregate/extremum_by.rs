@@ -37,7 +37,10 @@ struct ExtremumBy {
 
 impl ExtremumBy {
     fn udaf(max: bool) -> Arc<AggregateUDF> {
-        Arc::new(AggregateUDF::from(Self { max, signature: Signature::any(2, Volatility::Immutable) }))
+        Arc::new(AggregateUDF::from(Self {
+            max,
+            signature: Signature::any(2, Volatility::Immutable),
+        }))
     }
 
     fn groups(&self, args: &AccumulatorArgs<'_>) -> Best {
@@ -65,7 +68,11 @@ impl AggregateUDFImpl for ExtremumBy {
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
         let field = |part: &str, of: usize| {
-            Arc::new(Field::new(format!("{}[{part}]", args.name), args.input_fields[of].data_type().clone(), true))
+            Arc::new(Field::new(
+                format!("{}[{part}]", args.name),
+                args.input_fields[of].data_type().clone(),
+                true,
+            ))
         };
         Ok(vec![field("value", 0), field("order", 1)])
     }
@@ -74,7 +81,10 @@ impl AggregateUDFImpl for ExtremumBy {
         true
     }
 
-    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
         Ok(Box::new(self.groups(&args)))
     }
 }
@@ -91,7 +101,12 @@ pub(super) struct Best {
 
 impl Best {
     pub(super) fn new(max: bool, value_type: DataType, order_type: DataType) -> Self {
-        Self { max, value_type, order_type, best: vec![] }
+        Self {
+            max,
+            value_type,
+            order_type,
+            best: vec![],
+        }
     }
 
     /// An array of no values.
@@ -134,12 +149,19 @@ impl Best {
             }
         }
         // Compared as arrays, since scalars have no order for nulls inside structs.
-        let known = slots::array(touched.iter().map(|g| self.best[*g].as_ref().map(|(_, o)| o)), &self.order_type)?;
+        let known = slots::array(
+            touched
+                .iter()
+                .map(|g| self.best[*g].as_ref().map(|(_, o)| o)),
+            &self.order_type,
+        )?;
         let compare = make_comparator(orders, &known, SortOptions::default())?;
         for (i, group) in touched.into_iter().enumerate() {
             let Some(row) = rows[group] else { continue };
             if self.best[group].is_none() || self.replaces(compare(row, i)) {
-                let scalar = |array| Ok::<_, DataFusionError>(ScalarValue::try_from_array(array, row)?.compacted());
+                let scalar = |array| {
+                    Ok::<_, DataFusionError>(ScalarValue::try_from_array(array, row)?.compacted())
+                };
                 self.best[group] = Some((scalar(values)?, scalar(orders)?));
             }
         }
@@ -160,14 +182,23 @@ impl GroupsAccumulator for Best {
 
     fn evaluate(&mut self, emit: EmitTo) -> Result<ArrayRef> {
         let best = slots::take(&mut self.best, emit);
-        slots::array(best.iter().map(|b| b.as_ref().map(|(value, _)| value)), &self.value_type)
+        slots::array(
+            best.iter().map(|b| b.as_ref().map(|(value, _)| value)),
+            &self.value_type,
+        )
     }
 
     fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
         let best = slots::take(&mut self.best, emit);
         Ok(vec![
-            slots::array(best.iter().map(|b| b.as_ref().map(|(value, _)| value)), &self.value_type)?,
-            slots::array(best.iter().map(|b| b.as_ref().map(|(_, order)| order)), &self.order_type)?,
+            slots::array(
+                best.iter().map(|b| b.as_ref().map(|(value, _)| value)),
+                &self.value_type,
+            )?,
+            slots::array(
+                best.iter().map(|b| b.as_ref().map(|(_, order)| order)),
+                &self.order_type,
+            )?,
         ])
     }
 
@@ -175,7 +206,11 @@ impl GroupsAccumulator for Best {
         self.fold(&states[0], &states[1], groups, total, None)
     }
 
-    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
         let rows = values.first().map_or(0, |v| v.len());
         let mut one_each = Self::new(self.max, self.value_type.clone(), self.order_type.clone());
         if rows > 0 {
@@ -185,7 +220,12 @@ impl GroupsAccumulator for Best {
     }
 
     fn size(&self) -> usize {
-        let values: usize = self.best.iter().flatten().map(|(value, order)| value.size() + order.size()).sum();
+        let values: usize = self
+            .best
+            .iter()
+            .flatten()
+            .map(|(value, order)| value.size() + order.size())
+            .sum();
         values + self.best.capacity() * size_of::<Option<(ScalarValue, ScalarValue)>>()
     }
 }

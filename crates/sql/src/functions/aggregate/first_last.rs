@@ -17,7 +17,8 @@ use datafusion::logical_expr::{
 use super::one_group::OneGroup;
 use super::slots;
 
-static FIRST: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| FirstLast::udaf(Which::First, &["any_value"]));
+static FIRST: LazyLock<Arc<AggregateUDF>> =
+    LazyLock::new(|| FirstLast::udaf(Which::First, &["any_value"]));
 static LAST: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| FirstLast::udaf(Which::Last, &[]));
 
 pub(super) fn first_udaf() -> Arc<AggregateUDF> {
@@ -90,8 +91,16 @@ impl AggregateUDFImpl for FirstLast {
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
         Ok(vec![
-            Arc::new(Field::new(format!("{}[value]", args.name), args.return_field.data_type().clone(), true)),
-            Arc::new(Field::new(format!("{}[is_set]", args.name), DataType::Boolean, true)),
+            Arc::new(Field::new(
+                format!("{}[value]", args.name),
+                args.return_field.data_type().clone(),
+                true,
+            )),
+            Arc::new(Field::new(
+                format!("{}[is_set]", args.name),
+                DataType::Boolean,
+                true,
+            )),
         ])
     }
 
@@ -99,7 +108,10 @@ impl AggregateUDFImpl for FirstLast {
         true
     }
 
-    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
         Ok(Box::new(self.groups(&args)))
     }
 }
@@ -126,7 +138,8 @@ impl Groups {
             Which::First => {
                 for (row, group) in groups.iter().enumerate() {
                     if self.values[*group].is_none() && counts(row) {
-                        self.values[*group] = Some(ScalarValue::try_from_array(values, row)?.compacted());
+                        self.values[*group] =
+                            Some(ScalarValue::try_from_array(values, row)?.compacted());
                     }
                 }
             }
@@ -136,7 +149,8 @@ impl Groups {
                 for (row, group) in groups.iter().enumerate().rev() {
                     if !done[*group] && counts(row) {
                         done[*group] = true;
-                        self.values[*group] = Some(ScalarValue::try_from_array(values, row)?.compacted());
+                        self.values[*group] =
+                            Some(ScalarValue::try_from_array(values, row)?.compacted());
                     }
                 }
             }
@@ -169,15 +183,24 @@ impl GroupsAccumulator for Groups {
     fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
         let values = slots::take(&mut self.values, emit);
         let set: BooleanArray = values.iter().map(|v| Some(v.is_some())).collect();
-        Ok(vec![slots::array(values.iter().map(Option::as_ref), &self.data_type)?, Arc::new(set)])
+        Ok(vec![
+            slots::array(values.iter().map(Option::as_ref), &self.data_type)?,
+            Arc::new(set),
+        ])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
         let set = states[1].as_boolean();
-        self.fold(&states[0], groups, total, |row| set.is_valid(row) && set.value(row))
+        self.fold(&states[0], groups, total, |row| {
+            set.is_valid(row) && set.value(row)
+        })
     }
 
-    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
         let rows = values.first().map_or(0, |v| v.len());
         let mut one_each = Self {
             which: self.which,
@@ -192,7 +215,11 @@ impl GroupsAccumulator for Groups {
     }
 
     fn size(&self) -> usize {
-        self.values.iter().flatten().map(ScalarValue::size).sum::<usize>()
+        self.values
+            .iter()
+            .flatten()
+            .map(ScalarValue::size)
+            .sum::<usize>()
             + self.values.capacity() * size_of::<Option<ScalarValue>>()
     }
 }

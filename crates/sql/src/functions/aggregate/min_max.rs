@@ -23,10 +23,16 @@ use super::one_group::OneGroup;
 use super::slots;
 
 static MAX: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
-    Arc::new(AggregateUDF::from(Extremum { max: true, plain: AggregateUDF::from(Max::new()) }))
+    Arc::new(AggregateUDF::from(Extremum {
+        max: true,
+        plain: AggregateUDF::from(Max::new()),
+    }))
 });
 static MIN: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
-    Arc::new(AggregateUDF::from(Extremum { max: false, plain: AggregateUDF::from(Min::new()) }))
+    Arc::new(AggregateUDF::from(Extremum {
+        max: false,
+        plain: AggregateUDF::from(Min::new()),
+    }))
 });
 
 pub(super) fn max_udaf() -> Arc<AggregateUDF> {
@@ -59,7 +65,11 @@ impl Extremum {
             }
             DataType::Struct(_) => {
                 let data_type = args.return_field.data_type();
-                Some(Own::Struct(Best::new(max, data_type.clone(), data_type.clone())))
+                Some(Own::Struct(Best::new(
+                    max,
+                    data_type.clone(),
+                    data_type.clone(),
+                )))
             }
             _ => None,
         }
@@ -105,7 +115,10 @@ impl AggregateUDFImpl for Extremum {
         self.groups(&args).is_some() || self.plain.groups_accumulator_supported(args)
     }
 
-    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
         Ok(match self.groups(&args) {
             Some(Own::Double(groups)) => Box::new(groups),
             Some(Own::Float(groups)) => Box::new(groups),
@@ -114,7 +127,10 @@ impl AggregateUDFImpl for Extremum {
         })
     }
 
-    fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+    fn create_sliding_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn Accumulator>> {
         self.plain.create_sliding_accumulator(args)
     }
 
@@ -143,7 +159,11 @@ struct Floats<T: ArrowPrimitiveType> {
 
 impl<T: ArrowPrimitiveType> Floats<T> {
     fn new(wins: fn(T::Native, T::Native) -> bool) -> Self {
-        Self { wins, values: vec![], seen: vec![] }
+        Self {
+            wins,
+            values: vec![],
+            seen: vec![],
+        }
     }
 }
 
@@ -173,7 +193,10 @@ impl<T: ArrowPrimitiveType> GroupsAccumulator for Floats<T> {
     fn evaluate(&mut self, emit: EmitTo) -> Result<ArrayRef> {
         let values = slots::take(&mut self.values, emit);
         let seen = slots::take(&mut self.seen, emit);
-        Ok(Arc::new(PrimitiveArray::<T>::new(values.into(), Some(NullBuffer::from(seen)))))
+        Ok(Arc::new(PrimitiveArray::<T>::new(
+            values.into(),
+            Some(NullBuffer::from(seen)),
+        )))
     }
 
     fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
@@ -184,7 +207,11 @@ impl<T: ArrowPrimitiveType> GroupsAccumulator for Floats<T> {
         self.update_batch(states, groups, None, total)
     }
 
-    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
         let rows = values.first().map_or(0, |v| v.len());
         let mut one_each = Self::new(self.wins);
         if rows > 0 {
@@ -225,10 +252,18 @@ impl GroupsAccumulator for Structs {
         self.update_batch(states, groups, None, total)
     }
 
-    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let Some(values) = values.first() else { return Ok(vec![self.0.empty()]) };
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
+        let Some(values) = values.first() else {
+            return Ok(vec![self.0.empty()]);
+        };
         let kept = match filter {
-            Some(filter) => datafusion::arrow::compute::nullif(values, &super::checked_sum::inverted(filter))?,
+            Some(filter) => {
+                datafusion::arrow::compute::nullif(values, &super::checked_sum::inverted(filter))?
+            }
             None => Arc::clone(values),
         };
         Ok(vec![kept])

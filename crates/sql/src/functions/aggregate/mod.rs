@@ -6,6 +6,7 @@
 
 mod checked_sum;
 mod count_if;
+mod decimal_avg;
 mod extremum_by;
 mod first_last;
 mod min_max;
@@ -20,7 +21,6 @@ mod tests;
 use std::sync::Arc;
 
 use datafusion::functions_aggregate::approx_distinct::approx_distinct_udaf;
-use datafusion::functions_aggregate::average::avg_udaf;
 use datafusion::functions_aggregate::bool_and_or::{bool_and_udaf, bool_or_udaf};
 use datafusion::functions_aggregate::string_agg::string_agg_udaf;
 use datafusion::logical_expr::AggregateUDF;
@@ -35,6 +35,7 @@ pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
     vec![
         checked_sum_udaf(),
         count_if::count_if_udaf(),
+        decimal_avg::avg_udaf(),
         extremum_by::max_by_udaf(),
         extremum_by::min_by_udaf(),
         first_last::first_udaf(),
@@ -46,8 +47,6 @@ pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
         moments::kurtosis_udaf(),
         percentile::percentile_udaf(),
         percentile::percentile_approx_udaf(),
-        // datafusion-spark's avg knows doubles only.
-        renamed(avg_udaf(), &["try_avg"]),
         renamed(bool_and_udaf(), &["every"]),
         renamed(bool_or_udaf(), &["some"]),
         renamed(string_agg_udaf(), &["listagg"]),

@@ -11,12 +11,16 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::utils::SingleRowListArrayBuilder;
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility,
+};
 
 use super::slots;
 
 static MODE: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
-    Arc::new(AggregateUDF::from(Mode { signature: Signature::user_defined(Volatility::Immutable) }))
+    Arc::new(AggregateUDF::from(Mode {
+        signature: Signature::user_defined(Volatility::Immutable),
+    }))
 });
 
 pub(super) fn mode_udaf() -> Arc<AggregateUDF> {
@@ -49,15 +53,25 @@ impl AggregateUDFImpl for Mode {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Frequencies { data_type: args.return_field.data_type().clone(), counts: HashMap::new() }))
+        Ok(Box::new(Frequencies {
+            data_type: args.return_field.data_type().clone(),
+            counts: HashMap::new(),
+        }))
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
         let list = |part: &str, item: &DataType| {
             let item = Arc::new(Field::new_list_field(item.clone(), true));
-            Arc::new(Field::new(format!("{}[{part}]", args.name), DataType::List(item), true))
+            Arc::new(Field::new(
+                format!("{}[{part}]", args.name),
+                DataType::List(item),
+                true,
+            ))
         };
-        Ok(vec![list("values", args.return_field.data_type()), list("counts", &DataType::Int64)])
+        Ok(vec![
+            list("values", args.return_field.data_type()),
+            list("counts", &DataType::Int64),
+        ])
     }
 }
 
@@ -94,7 +108,9 @@ impl Accumulator for Frequencies {
         let mut best: Option<(&ScalarValue, i64)> = None;
         for (value, count) in &self.counts {
             let wins = match best {
-                Some((known, most)) => *count > most || (*count == most && value.try_cmp(known)?.is_lt()),
+                Some((known, most)) => {
+                    *count > most || (*count == most && value.try_cmp(known)?.is_lt())
+                }
                 None => true,
             };
             if wins {
@@ -108,12 +124,23 @@ impl Accumulator for Frequencies {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.counts.keys().map(|v| v.size() + size_of::<i64>()).sum::<usize>()
+        size_of_val(self)
+            + self
+                .counts
+                .keys()
+                .map(|v| v.size() + size_of::<i64>())
+                .sum::<usize>()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         let values = slots::array(self.counts.keys().map(Some), &self.data_type)?;
-        let counts: ArrayRef = Arc::new(self.counts.values().copied().map(Some).collect::<Int64Array>());
+        let counts: ArrayRef = Arc::new(
+            self.counts
+                .values()
+                .copied()
+                .map(Some)
+                .collect::<Int64Array>(),
+        );
         let list = |items: ArrayRef| SingleRowListArrayBuilder::new(items).build_list_scalar();
         Ok(vec![list(values), list(counts)])
     }

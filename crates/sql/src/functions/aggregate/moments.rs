@@ -64,11 +64,20 @@ impl AggregateUDFImpl for Moment {
     }
 
     fn accumulator(&self, _args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(OneGroup::new(Groups { kind: self.kind, groups: vec![] })))
+        Ok(Box::new(OneGroup::new(Groups {
+            kind: self.kind,
+            groups: vec![],
+        })))
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        let field = |part| Arc::new(Field::new(format!("{}[{part}]", args.name), DataType::Float64, true));
+        let field = |part| {
+            Arc::new(Field::new(
+                format!("{}[{part}]", args.name),
+                DataType::Float64,
+                true,
+            ))
+        };
         Ok(["n", "mean", "m2", "m3", "m4"].map(field).into())
     }
 
@@ -76,8 +85,14 @@ impl AggregateUDFImpl for Moment {
         true
     }
 
-    fn create_groups_accumulator(&self, _args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(Groups { kind: self.kind, groups: vec![] }))
+    fn create_groups_accumulator(
+        &self,
+        _args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
+        Ok(Box::new(Groups {
+            kind: self.kind,
+            groups: vec![],
+        }))
     }
 }
 
@@ -93,7 +108,11 @@ struct Moments {
 
 impl Moments {
     fn of(value: f64) -> Self {
-        Self { n: 1.0, mean: value, ..Self::default() }
+        Self {
+            n: 1.0,
+            mean: value,
+            ..Self::default()
+        }
     }
 
     fn merge(self, other: Self) -> Self {
@@ -117,7 +136,13 @@ impl Moments {
             + per_n * per_n * per_n * delta * a.n * b.n * (a.n * a.n - a.n * b.n + b.n * b.n)
             + 6.0 * per_n * per_n * (a.n * a.n * b.m2 + b.n * b.n * a.m2)
             + 4.0 * per_n * (a.n * b.m3 - b.n * a.m3);
-        Self { n, mean: a.mean + per_n * b.n, m2, m3, m4 }
+        Self {
+            n,
+            mean: a.mean + per_n * b.n,
+            m2,
+            m3,
+            m4,
+        }
     }
 
     fn result(self, kind: Kind) -> Option<f64> {
@@ -146,7 +171,11 @@ impl GroupsAccumulator for Groups {
         total: usize,
     ) -> Result<()> {
         self.groups.resize(total, Moments::default());
-        for (row, (group, value)) in groups.iter().zip(values[0].as_primitive::<Float64Type>()).enumerate() {
+        for (row, (group, value)) in groups
+            .iter()
+            .zip(values[0].as_primitive::<Float64Type>())
+            .enumerate()
+        {
             let wanted = filter.is_none_or(|f| f.is_valid(row) && f.value(row));
             if let (Some(value), true) = (value, wanted) {
                 self.groups[*group] = self.groups[*group].merge(Moments::of(value));
@@ -164,25 +193,55 @@ impl GroupsAccumulator for Groups {
     fn state(&mut self, emit: EmitTo) -> Result<Vec<ArrayRef>> {
         let groups = slots::take(&mut self.groups, emit);
         let column = |part: fn(&Moments) -> f64| -> ArrayRef {
-            Arc::new(groups.iter().map(part).collect::<Vec<_>>().into_iter().map(Some).collect::<Float64Array>())
+            Arc::new(
+                groups
+                    .iter()
+                    .map(part)
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .map(Some)
+                    .collect::<Float64Array>(),
+            )
         };
-        Ok(vec![column(|m| m.n), column(|m| m.mean), column(|m| m.m2), column(|m| m.m3), column(|m| m.m4)])
+        Ok(vec![
+            column(|m| m.n),
+            column(|m| m.mean),
+            column(|m| m.m2),
+            column(|m| m.m3),
+            column(|m| m.m4),
+        ])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
         self.groups.resize(total, Moments::default());
-        let columns: Vec<&Float64Array> = states.iter().map(|s| s.as_primitive::<Float64Type>()).collect();
+        let columns: Vec<&Float64Array> = states
+            .iter()
+            .map(|s| s.as_primitive::<Float64Type>())
+            .collect();
         for (row, group) in groups.iter().enumerate() {
             let part = |i: usize| columns[i].value(row);
-            let other = Moments { n: part(0), mean: part(1), m2: part(2), m3: part(3), m4: part(4) };
+            let other = Moments {
+                n: part(0),
+                mean: part(1),
+                m2: part(2),
+                m3: part(3),
+                m4: part(4),
+            };
             self.groups[*group] = self.groups[*group].merge(other);
         }
         Ok(())
     }
 
-    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
         let rows = values.first().map_or(0, |v| v.len());
-        let mut one_each = Self { kind: self.kind, groups: vec![] };
+        let mut one_each = Self {
+            kind: self.kind,
+            groups: vec![],
+        };
         if rows > 0 {
             one_each.update_batch(values, &(0..rows).collect::<Vec<_>>(), filter, rows)?;
         }

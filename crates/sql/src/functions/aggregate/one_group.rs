@@ -48,7 +48,10 @@ impl<G: GroupsAccumulator + Debug + Sync + Any> Accumulator for OneGroup<G> {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.peek()?.iter().map(|array| ScalarValue::try_from_array(array, 0)).collect()
+        self.peek()?
+            .iter()
+            .map(|array| ScalarValue::try_from_array(array, 0))
+            .collect()
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {

@@ -12,7 +12,9 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::utils::SingleRowListArrayBuilder;
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility,
+};
 
 static PERCENTILE: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| Percentile::udaf(true));
 static PERCENTILE_APPROX: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| Percentile::udaf(false));
@@ -33,13 +35,20 @@ struct Percentile {
 
 impl Percentile {
     fn udaf(interpolated: bool) -> Arc<AggregateUDF> {
-        Arc::new(AggregateUDF::from(Self { interpolated, signature: Signature::user_defined(Volatility::Immutable) }))
+        Arc::new(AggregateUDF::from(Self {
+            interpolated,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }))
     }
 }
 
 impl AggregateUDFImpl for Percentile {
     fn name(&self) -> &str {
-        if self.interpolated { "percentile" } else { "percentile_approx" }
+        if self.interpolated {
+            "percentile"
+        } else {
+            "percentile_approx"
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -49,9 +58,16 @@ impl AggregateUDFImpl for Percentile {
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         let most = if self.interpolated { 2 } else { 3 };
         if !(2..=most).contains(&arg_types.len()) {
-            return plan_err!("{}() takes a value and a fraction between 0 and 1", self.name());
+            return plan_err!(
+                "{}() takes a value and a fraction between 0 and 1",
+                self.name()
+            );
         }
-        let value = if self.interpolated { DataType::Float64 } else { arg_types[0].clone() };
+        let value = if self.interpolated {
+            DataType::Float64
+        } else {
+            arg_types[0].clone()
+        };
         Ok([value, DataType::Float64, DataType::Int64][..arg_types.len()].to_vec())
     }
 
@@ -69,10 +85,21 @@ impl AggregateUDFImpl for Percentile {
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        let item = Arc::new(Field::new_list_field(args.return_field.data_type().clone(), true));
+        let item = Arc::new(Field::new_list_field(
+            args.return_field.data_type().clone(),
+            true,
+        ));
         Ok(vec![
-            Arc::new(Field::new(format!("{}[values]", args.name), DataType::List(item), true)),
-            Arc::new(Field::new(format!("{}[fraction]", args.name), DataType::Float64, true)),
+            Arc::new(Field::new(
+                format!("{}[values]", args.name),
+                DataType::List(item),
+                true,
+            )),
+            Arc::new(Field::new(
+                format!("{}[fraction]", args.name),
+                DataType::Float64,
+                true,
+            )),
         ])
     }
 }
@@ -91,13 +118,22 @@ impl Values {
         if self.parts.is_empty() {
             return Ok(new_empty_array(&self.data_type));
         }
-        Ok(concat(&self.parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?)
+        Ok(concat(
+            &self.parts.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
+        )?)
     }
 
     fn set_fraction(&mut self, fractions: &ArrayRef) -> Result<()> {
-        if let Some(fraction) = fractions.as_primitive::<Float64Type>().iter().flatten().next() {
+        if let Some(fraction) = fractions
+            .as_primitive::<Float64Type>()
+            .iter()
+            .flatten()
+            .next()
+        {
             if !(0.0..=1.0).contains(&fraction) {
-                return exec_err!("the fraction of a percentile must be between 0 and 1, found {fraction}");
+                return exec_err!(
+                    "the fraction of a percentile must be between 0 and 1, found {fraction}"
+                );
             }
             self.fraction = Some(fraction);
         }
@@ -118,17 +154,28 @@ fn pick(sorted: &ArrayRef, fraction: f64, interpolated: bool) -> Result<ScalarVa
         return ScalarValue::try_from_array(sorted, rank.min(last));
     }
     let position = fraction * last as f64;
-    let (low, high) = (position.floor() as usize, (position.ceil() as usize).min(last));
+    let (low, high) = (
+        position.floor() as usize,
+        (position.ceil() as usize).min(last),
+    );
     let values = sorted.as_primitive::<Float64Type>();
     let (low, high, part) = (values.value(low), values.value(high), position.fract());
-    Ok(ScalarValue::Float64(Some(if part == 0.0 { low } else { low * (1.0 - part) + high * part })))
+    Ok(ScalarValue::Float64(Some(if part == 0.0 {
+        low
+    } else {
+        low * (1.0 - part) + high * part
+    })))
 }
 
 impl Accumulator for Values {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.set_fraction(&values[1])?;
         let valid: UInt32Array = match values[0].logical_nulls() {
-            Some(nulls) => nulls.valid_indices().filter_map(|i| u32::try_from(i).ok()).collect::<Vec<_>>().into(),
+            Some(nulls) => nulls
+                .valid_indices()
+                .filter_map(|i| u32::try_from(i).ok())
+                .collect::<Vec<_>>()
+                .into(),
             None => {
                 self.parts.push(cast(&values[0], &self.data_type)?);
                 return Ok(());
@@ -141,15 +188,22 @@ impl Accumulator for Values {
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let all = self.all()?;
         match (all.is_empty(), self.fraction) {
-            (false, Some(fraction)) => {
-                pick(&sort(&all, Some(SortOptions::default()))?, fraction, self.interpolated)
-            }
+            (false, Some(fraction)) => pick(
+                &sort(&all, Some(SortOptions::default()))?,
+                fraction,
+                self.interpolated,
+            ),
             _ => ScalarValue::try_from(&self.data_type),
         }
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.parts.iter().map(|p| p.get_array_memory_size()).sum::<usize>()
+        size_of_val(self)
+            + self
+                .parts
+                .iter()
+                .map(|p| p.get_array_memory_size())
+                .sum::<usize>()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
@@ -160,7 +214,11 @@ impl Accumulator for Values {
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
         self.set_fraction(&states[1])?;
         let lists = states[0].as_list::<i32>();
-        self.parts.extend((0..lists.len()).filter(|row| lists.is_valid(*row)).map(|row| lists.value(row)));
+        self.parts.extend(
+            (0..lists.len())
+                .filter(|row| lists.is_valid(*row))
+                .map(|row| lists.value(row)),
+        );
         Ok(())
     }
 }

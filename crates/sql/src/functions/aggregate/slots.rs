@@ -17,9 +17,14 @@ pub(super) fn take<T>(slots: &mut Vec<T>, emit: EmitTo) -> Vec<T> {
 }
 
 /// Values as an array; a missing one is null.
-pub(super) fn array<'a>(values: impl Iterator<Item = Option<&'a ScalarValue>>, data_type: &DataType) -> Result<ArrayRef> {
+pub(super) fn array<'a>(
+    values: impl Iterator<Item = Option<&'a ScalarValue>>,
+    data_type: &DataType,
+) -> Result<ArrayRef> {
     let null = ScalarValue::try_from(data_type)?;
-    let mut values = values.map(|v| v.cloned().unwrap_or_else(|| null.clone())).peekable();
+    let mut values = values
+        .map(|v| v.cloned().unwrap_or_else(|| null.clone()))
+        .peekable();
     if values.peek().is_none() {
         return Ok(new_empty_array(data_type));
     }
