@@ -91,7 +91,8 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     }
 
     /// The range is committed and published, and will never be read again by this query. Called at least once for
-    /// each range, in order; the source may now compact its own log or clean up its input.
+    /// each range, in order, and at a restart again for the newest: what the source does behind the epochs, it must
+    /// have done for all ranges before. It may now compact its own log or clean up its input.
     async fn acknowledge(&self, _range: &OffsetRange) -> Result<()> {
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! From a checkpoint to a driver that goes on where the last run stopped.
 //!
 //! What to do is the log's pure decision ([`headwater_log::decide`]); this file carries it out. A committed epoch is
-//! published and acknowledged again, which changes nothing if that was done; an epoch that was planned and not
-//! committed is left to the driver's first step. Nothing that another run may still commit is discarded here, and
+//! published again, and the newest committed range of each source is acknowledged again, which changes nothing if that
+//! was done; an epoch that was planned and not committed is left to the driver's first step. Nothing that another run may still commit is discarded here, and
 //! nothing is written before the query is known to fit.
 
 use std::{num::NonZeroUsize, sync::Arc};
@@ -12,8 +12,8 @@ use headwater_core::{
     Clock, Epoch, Error, QueryId, Result, RunId, SinkContext, SourceContext, Storage, Trigger,
 };
 use headwater_log::{
-    EpochLog, FolderStorage, MemoryStorage, Metadata, OperatorRecord, Planned, Start, Started,
-    WatermarkRecord, check_restart, layout,
+    EpochLog, FolderStorage, MemoryStorage, Metadata, OperatorRecord, Planned, SourceStep, Start,
+    Started, WatermarkRecord, check_restart, layout,
 };
 use headwater_ops::{key_index_factory, state_provider::StateProvider};
 use headwater_plan::{PlanSettings, StreamingPlan, plan_stream};
@@ -161,7 +161,8 @@ impl Driver {
                 clock: Arc::clone(&spec.clock),
             })
             .await?;
-        for planned in log.history().await? {
+        let history = log.history().await?;
+        for planned in &history {
             discover::resume(&sources, &planned.sources).await?;
         }
 
@@ -211,6 +212,8 @@ impl Driver {
         if let Start::Resume(resume) = &recovery.start {
             driver.finish(resume).await?;
         }
+        let newest = newest_ranges(&history, driver.sources.len(), driver.next);
+        discover::acknowledge(&driver.sources, &newest).await?;
         if driver.trigger == Trigger::AvailableNow {
             try_join_all(driver.sources.iter().map(|s| s.source.freeze())).await?;
         }
@@ -235,8 +238,23 @@ impl Driver {
                 error.context(format!("epoch {} cannot be published", committed.epoch))
             })?;
         self.discard_losers(committed.epoch, committed.run).await;
-        discover::acknowledge(&self.sources, &resume.planned.sources).await
+        Ok(())
     }
+}
+
+/// The last committed range of each source: the epochs before `next` are committed and published, but whoever ran the
+/// last of them may have died before the sources had done what they do with a range that is theirs to keep.
+fn newest_ranges(history: &[Planned], sources: usize, next: Epoch) -> Vec<SourceStep> {
+    (0..sources)
+        .map(|source| {
+            let committed = history.iter().rev().filter(|planned| planned.epoch < next);
+            committed
+                .filter_map(|planned| planned.sources.get(source))
+                .find(|step| step.range().is_some())
+                .cloned()
+                .unwrap_or(SourceStep::Idle { at: None })
+        })
+        .collect()
 }
 
 /// What the log's decision means for the first step.

@@ -51,7 +51,7 @@ async fn an_epoch_without_data_whose_commit_was_lost_runs_again() {
     let again = idle(&mut second).await;
     assert_eq!(batch_ids(&again), [1]);
     assert_eq!(again[0].state_operators[0].num_rows_removed, 1);
-    assert_eq!(world.rows().await, ["00:00 n=1 s=1"]);
+    assert_eq!(again[0].sink.num_output_rows, 1);
 }
 
 #[tokio::test]
@@ -314,7 +314,11 @@ async fn sources_hear_of_retained_ranges_and_of_the_newest_committed_one_again()
     drop(second);
     lose_commit(&world, 1).await;
     let mut third = world.start(Query::Rows, Trigger::Default).await.unwrap();
-    assert_eq!(world.a.calls(), ["resume 0..1", "resume 1..2"]);
+    assert_eq!(
+        world.a.calls(),
+        ["resume 0..1", "resume 1..2", "acknowledge 0..1"],
+        "the run that planned the second range may have died before the source was done with the first"
+    );
     ran(&mut third).await;
     assert_eq!(world.a.calls(), ["acknowledge 1..2"]);
 }
