@@ -44,19 +44,21 @@ impl Cleaner {
 /// Takes up increments that were committed.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    // A task holds it while it works; there is one task at a time.
-    log: Arc<tokio::sync::Mutex<SeenLog>>,
+    log: Arc<SeenLog>,
     cleaner: Arc<Cleaner>,
-    // Held only to exchange the handle.
+    // Both held only to exchange the handles.
     working: Mutex<Option<JoinHandle<Result<()>>>>,
+    /// Merges may take longer than an epoch; nothing waits for them.
+    merging: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Ledger {
     pub(crate) fn new(log: SeenLog, cleaner: Cleaner) -> Self {
         Self {
-            log: Arc::new(tokio::sync::Mutex::new(log)),
+            log: Arc::new(log),
             cleaner: Arc::new(cleaner),
             working: Mutex::new(None),
+            merging: Mutex::new(None),
         }
     }
 
@@ -71,17 +73,29 @@ impl Ledger {
         self.settle().await?;
         let (log, cleaner) = (Arc::clone(&self.log), Arc::clone(&self.cleaner));
         let task = tokio::spawn(async move {
-            log.lock()
-                .await
-                .append(start, names, remembered_from)
-                .await?;
+            log.append(start, names).await?;
             cleaner
                 .clean(files.iter().map(|file| file.path.as_str()))
                 .await;
             Ok(())
         });
         *self.working.lock() = Some(task);
+        self.merge(remembered_from);
         Ok(())
+    }
+
+    /// Merges the list, unless that is being done.
+    fn merge(&self, remembered_from: i64) {
+        let mut merging = self.merging.lock();
+        if merging.as_ref().is_some_and(|task| !task.is_finished()) || !self.log.can_merge() {
+            return;
+        }
+        let log = Arc::clone(&self.log);
+        *merging = Some(tokio::spawn(async move {
+            if let Err(error) = log.merge(remembered_from).await {
+                tracing::warn!(%error, "cannot shorten the list of files read; it is tried again");
+            }
+        }));
     }
 
     /// Waits for what was taken up.
@@ -94,5 +108,16 @@ impl Ledger {
                     .with_source(error)
             })?,
         }
+    }
+
+    /// Waits for everything that is going on.
+    #[cfg(test)]
+    pub(super) async fn finish(&self) -> Result<()> {
+        self.settle().await?;
+        let merging = self.merging.lock().take();
+        if let Some(task) = merging {
+            task.await.expect("merging does not panic");
+        }
+        Ok(())
     }
 }

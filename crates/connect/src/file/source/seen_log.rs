@@ -10,6 +10,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use headwater_core::{Error, Result, Storage};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// How many objects of one level are merged into one of the next.
@@ -56,8 +57,8 @@ pub(crate) type Names = Vec<(String, i64)>;
 #[derive(Debug)]
 pub(crate) struct SeenLog {
     storage: Arc<dyn Storage>,
-    /// Without gaps, in order.
-    segments: Vec<Segment>,
+    /// Without gaps, in order. Held only to look or to exchange neighbours: a merge and an append may overlap.
+    segments: Mutex<Vec<Segment>>,
 }
 
 impl SeenLog {
@@ -69,7 +70,10 @@ impl SeenLog {
             let segments = Self::segments(&storage).await?;
             attempts -= 1;
             match read_all(&*storage, &segments).await? {
-                Ok(names) => return Ok((Self { storage, segments }, names)),
+                Ok(names) => {
+                    let segments = Mutex::new(segments);
+                    return Ok((Self { storage, segments }, names));
+                }
                 Err(missing) if attempts == 0 => {
                     return Err(Error::data(format!(
                         "the list of files read {missing} in {storage} is missing"
@@ -119,17 +123,12 @@ impl SeenLog {
 
     /// Number of files in the list.
     pub(crate) fn count(&self) -> u64 {
-        self.segments.last().map_or(0, |last| last.end)
+        self.segments.lock().last().map_or(0, |last| last.end)
     }
 
-    /// Appends the files numbered from `start`; those that are in the list already are not written again.
-    /// Names older than `remembered_from` are dropped when objects are merged.
-    pub(crate) async fn append(
-        &mut self,
-        start: u64,
-        names: Names,
-        remembered_from: i64,
-    ) -> Result<()> {
+    /// Appends the names of the files numbered from `start`; those that are in the list already are not written again.
+    /// One call at a time.
+    pub(crate) async fn append(&self, start: u64, names: Names) -> Result<()> {
         let segment = Segment {
             start,
             end: start + names.len() as u64,
@@ -147,21 +146,19 @@ impl SeenLog {
         self.storage
             .create(&segment.path(), encode(&names)?)
             .await?;
-        self.segments.push(segment);
-        self.merge(remembered_from).await
+        self.segments.lock().push(segment);
+        Ok(())
     }
 
-    async fn merge(&mut self, remembered_from: i64) -> Result<()> {
-        while let Some(run) = self.full_run() {
-            let parts = self.segments[run..].to_vec();
-            let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
-                return Ok(());
-            };
-            let merged = Segment {
-                start: first.start,
-                end: last.end,
-                level: first.level + 1,
-            };
+    /// Whether [`Self::merge`] has something to do.
+    pub(crate) fn can_merge(&self) -> bool {
+        full_run(&self.segments.lock()).is_some()
+    }
+
+    /// Merges objects until nowhere [`FAN_IN`] neighbours are of one level, dropping names older than
+    /// `remembered_from`. One call at a time; a failure leaves the list as it was.
+    pub(crate) async fn merge(&self, remembered_from: i64) -> Result<()> {
+        while let Some((parts, merged)) = self.next_merge() {
             let mut names = read_all(&*self.storage, &parts).await?.map_err(|missing| {
                 Error::data(format!(
                     "the list of files read {missing} in {} is missing",
@@ -170,23 +167,35 @@ impl SeenLog {
             })?;
             names.retain(|(_, modified)| *modified >= remembered_from);
             self.storage.create(&merged.path(), encode(&names)?).await?;
-            self.segments.truncate(run);
-            self.segments.push(merged);
+            {
+                let mut segments = self.segments.lock();
+                let at = segments.partition_point(|segment| segment.start < merged.start);
+                segments.splice(at..at + parts.len(), [merged]);
+            }
             let old: Vec<String> = parts.iter().map(Segment::path).collect();
             self.storage.delete(&old).await?;
         }
         Ok(())
     }
 
-    /// Where the last [`FAN_IN`] segments begin, if they are all of one level.
-    fn full_run(&self) -> Option<usize> {
-        let run = self.segments.len().checked_sub(FAN_IN)?;
-        let level = self.segments.last()?.level;
-        self.segments[run..]
-            .iter()
-            .all(|segment| segment.level == level)
-            .then_some(run)
+    fn next_merge(&self) -> Option<(Vec<Segment>, Segment)> {
+        let segments = self.segments.lock();
+        let run = full_run(&segments)?;
+        let parts = segments[run..run + FAN_IN].to_vec();
+        let merged = Segment {
+            start: parts.first()?.start,
+            end: parts.last()?.end,
+            level: parts.first()?.level + 1,
+        };
+        Some((parts, merged))
     }
+}
+
+/// Where the first [`FAN_IN`] neighbours of one level begin.
+fn full_run(segments: &[Segment]) -> Option<usize> {
+    segments
+        .windows(FAN_IN)
+        .position(|run| run.iter().all(|segment| segment.level == run[0].level))
 }
 
 fn encode(names: &Names) -> Result<Bytes> {

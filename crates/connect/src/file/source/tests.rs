@@ -354,17 +354,14 @@ async fn the_list_of_files_read_is_appended_to_and_survives() {
     for round in 0..100 {
         put(&folder, &format!("{round}"), round, "x\n");
         // A new process every time; the query's log has nothing.
-        let source = provider.create(context.clone()).await.expect("a source");
-        let range = next(&*source, start.as_ref())
+        let source = provider.start(context.clone()).await.expect("a source");
+        let range = next(&source, start.as_ref())
             .await
             .expect("discover")
             .expect("the new file");
         assert_eq!(range.end, Offset::count(round + 1));
         source.acknowledge(&range).await.expect("acknowledged");
-        source
-            .acknowledge(&range)
-            .await
-            .expect("the one before is done");
+        source.ledger.finish().await.expect("put away");
         start = Some(range.end);
     }
     let objects = context.storage.list("seen").await.expect("a listing");
