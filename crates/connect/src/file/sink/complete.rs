@@ -3,31 +3,23 @@
 //! Anyone who lists the folder sees no row twice and, at rest, every row; while an epoch is being published, a part of
 //! it. A reader that minds needs to know which epochs are whole, and that follows from little: an epoch is published
 //! before the next one is planned, so of one query's visible epochs at most the newest is in doubt. Whether it is whole
-//! says one small object a query, `_headwater/complete/{query}`, which holds the number of the newest whole epoch.
+//! says one empty object a query, `_headwater/complete/{query}/{epoch}`, whose name is the newest whole epoch. It is empty
+//! because Polars refuses a folder in which anything but Parquet has content.
 //!
 //! It is a bound from below and written behind the epoch, by a task of its own: no epoch waits for it, a lost write is
 //! made up for by the next one, and it does not grow with the number of epochs.
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use headwater_core::{Epoch, Error, QueryId, Result, Storage};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use super::naming;
 use crate::file::place::Place;
 
-/// The version this program writes.
-const VERSION: u32 = 1;
-
 const FOLDER: &str = "_headwater/complete";
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Mark {
-    version: u32,
-    epoch: u64,
-}
 
 /// Writes the mark of one query.
 #[derive(Debug)]
@@ -48,21 +40,15 @@ impl CompleteMark {
     }
 
     /// Says, a little later, that `epoch` is whole.
-    pub(super) async fn set(&self, epoch: Epoch) -> Result<()> {
+    pub(super) async fn set(&self, epoch: Epoch) {
         self.settle().await;
-        let mark = Mark {
-            version: VERSION,
-            epoch: epoch.0,
-        };
-        let bytes = serde_json::to_vec(&mark)?;
-        let (storage, path) = (Arc::clone(&self.storage), self.path.clone());
+        let (storage, folder) = (Arc::clone(&self.storage), self.path.clone());
         let task = tokio::spawn(async move {
-            if let Err(error) = storage.replace(&path, bytes.into()).await {
+            if let Err(error) = mark(storage.as_ref(), &folder, epoch).await {
                 tracing::warn!(%epoch, %error, "cannot mark the epoch as whole; the next one will");
             }
         });
         *self.writing.lock() = Some(task);
-        Ok(())
     }
 
     /// Waits for the last write.
@@ -74,6 +60,20 @@ impl CompleteMark {
             tracing::warn!(%error, "marking an epoch as whole did not finish");
         }
     }
+}
+
+/// Names `epoch` as the newest whole one and forgets the marks before it.
+async fn mark(storage: &dyn Storage, folder: &str, epoch: Epoch) -> Result<()> {
+    let name = format!("{folder}/{:020}", epoch.0);
+    storage.create(&name, Bytes::new()).await?;
+    let before: Vec<String> = storage
+        .list(folder)
+        .await?
+        .into_iter()
+        .map(|object| object.path)
+        .filter(|path| *path < name)
+        .collect();
+    storage.delete(&before).await
 }
 
 /// The output files below `path` that belong to whole epochs, in order of their paths: what a reader sees who wants no
@@ -94,20 +94,16 @@ pub async fn whole_epochs_in(storage: &dyn Storage) -> Result<Vec<String>> {
     // Marks first: what they say is whole then is whole in the listing, too.
     let mut whole: HashMap<String, u64> = HashMap::new();
     for object in storage.list(FOLDER).await? {
-        let Some(bytes) = storage.read(&object.path).await? else {
-            continue;
-        };
-        let mark: Mark = serde_json::from_slice(&bytes).map_err(|error| {
-            Error::data(format!("{} in {storage} is damaged", object.path)).with_source(error)
-        })?;
-        if mark.version != VERSION {
+        let mut names = object.path.rsplit('/');
+        let epoch = names.next().and_then(|name| name.parse::<u64>().ok());
+        let (Some(epoch), Some(query)) = (epoch, names.next()) else {
             return Err(Error::data(format!(
-                "{} in {storage} is of version {}, this program knows {VERSION}",
-                object.path, mark.version
+                "{} in {storage} is no mark of a whole epoch: its name must be a number",
+                object.path
             )));
-        }
-        let query = object.path.rsplit('/').next().unwrap_or_default();
-        whole.insert(query.to_owned(), mark.epoch + 1);
+        };
+        let below = whole.entry(query.to_owned()).or_default();
+        *below = (*below).max(epoch + 1);
     }
     let objects = storage.list("").await?;
     let files: Vec<(&str, u64, &str)> = objects

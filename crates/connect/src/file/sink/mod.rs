@@ -87,7 +87,8 @@ impl Sink for FileSink {
             return Ok(());
         }
         self.kind.storage.publish(&files).await?;
-        self.complete.set(write.epoch).await
+        self.complete.set(write.epoch).await;
+        Ok(())
     }
 
     async fn discard(&self, write: &EpochWrite) -> Result<()> {

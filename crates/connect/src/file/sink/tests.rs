@@ -323,7 +323,7 @@ async fn readers_that_want_whole_epochs_get_them() {
     assert_eq!(whole_epochs(path).await.expect("files").len(), 6);
     // Without the mark, the newest epoch is in doubt and no other.
     storage
-        .delete(&["_headwater/complete/00000007".to_owned()])
+        .delete(&["_headwater/complete/00000007/00000000000000000002".to_owned()])
         .await
         .expect("deleted");
     assert_eq!(whole_epochs(path).await.expect("files").len(), 4);
