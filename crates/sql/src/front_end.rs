@@ -14,9 +14,11 @@ use datafusion::sql::parser::Statement;
 use datafusion_spark::SessionStateBuilderSpark;
 
 use crate::analyzer::SparkSemantics;
+use crate::ansi_aggregates::AnsiAggregates;
 use crate::coercion::SparkCoercion;
 use crate::expr_planner::SparkExprPlanner;
 use crate::functions;
+use crate::functions::aggregate::checked_sum_udaf;
 use crate::hooks::StreamingHooks;
 use crate::markers::{session_window_udf, window_time_udf, window_udf};
 use crate::names::standalone_name;
@@ -66,7 +68,10 @@ impl SqlFrontEnd {
             .get_or_insert_default()
             .insert(0, relations);
         let markers = [window_udf(), session_window_udf(), window_time_udf()];
-        if self.flavour == Flavour::DataFusion {
+        let spark = self.flavour == Flavour::Spark;
+        let analyzer = builder.analyzer().get_or_insert_default();
+        analyzer.rules.push(Arc::new(AnsiAggregates::new(spark)));
+        if !spark {
             let helpers = functions::collections::functions()
                 .into_iter()
                 .filter(|f| f.name().starts_with("__"));
@@ -74,6 +79,10 @@ impl SqlFrontEnd {
                 .scalar_functions()
                 .get_or_insert_default()
                 .extend(markers.into_iter().chain(helpers));
+            builder
+                .aggregate_functions()
+                .get_or_insert_default()
+                .push(checked_sum_udaf());
             return builder;
         }
 

@@ -28,6 +28,7 @@
 //! ```
 
 mod analyzer;
+mod ansi_aggregates;
 mod calls;
 mod checked;
 mod coercion;
@@ -49,6 +50,7 @@ mod window_refs;
 mod window_spec;
 
 pub use analyzer::SparkSemantics;
+pub use ansi_aggregates::AnsiAggregates;
 pub use checked::{checked_arithmetic, checked_expression};
 pub use coercion::SparkCoercion;
 pub use dialect::SparkDialect;

@@ -8,6 +8,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
+use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::physical_plan::collect;
 use datafusion::prelude::{SessionConfig, SessionContext, col};
@@ -728,6 +729,26 @@ async fn every_watermark_reaches_the_hooks_with_a_column_of_its_input() {
             };
             assert_eq!(unqualified(&names), unqualified(expected), "{sql}");
         }
+    }
+}
+
+#[tokio::test]
+async fn sums_of_expressions_are_checked_too() {
+    for spark in [true, false] {
+        let front_end = SqlFrontEnd::new(Arc::new(BatchHooks)).spark(spark);
+        let state = front_end
+            .configure(SessionStateBuilder::new().with_default_features())
+            .build();
+        let context = SessionContext::new_with_state(state);
+        let data = "SELECT column1 AS v FROM (VALUES (9223372036854775807), (1)) t";
+        let frame = context.sql(data).await.expect("two rows");
+        let total = frame
+            .aggregate(vec![], vec![sum(col("v"))])
+            .expect("a plan")
+            .collect()
+            .await;
+        let error = total.expect_err("overflow").to_string();
+        assert!(error.contains("ARITHMETIC_OVERFLOW"), "{error}");
     }
 }
 

@@ -28,7 +28,7 @@ static AVG: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
     }))
 });
 
-pub(super) fn avg_udaf() -> Arc<AggregateUDF> {
+pub(crate) fn avg_udaf() -> Arc<AggregateUDF> {
     Arc::clone(&AVG)
 }
 

@@ -35,11 +35,11 @@ static MIN: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
     }))
 });
 
-pub(super) fn max_udaf() -> Arc<AggregateUDF> {
+pub(crate) fn max_udaf() -> Arc<AggregateUDF> {
     Arc::clone(&MAX)
 }
 
-pub(super) fn min_udaf() -> Arc<AggregateUDF> {
+pub(crate) fn min_udaf() -> Arc<AggregateUDF> {
     Arc::clone(&MIN)
 }
 

@@ -26,6 +26,8 @@ use datafusion::functions_aggregate::string_agg::string_agg_udaf;
 use datafusion::logical_expr::AggregateUDF;
 
 pub use checked_sum::checked_sum_udaf;
+pub(crate) use decimal_avg::avg_udaf;
+pub(crate) use min_max::{max_udaf, min_udaf};
 
 /// All of them, and the names that Spark has for functions of DataFusion.
 pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
@@ -35,13 +37,13 @@ pub(crate) fn functions() -> Vec<Arc<AggregateUDF>> {
     vec![
         checked_sum_udaf(),
         count_if::count_if_udaf(),
-        decimal_avg::avg_udaf(),
+        avg_udaf(),
         extremum_by::max_by_udaf(),
         extremum_by::min_by_udaf(),
         first_last::first_udaf(),
         first_last::last_udaf(),
-        min_max::max_udaf(),
-        min_max::min_udaf(),
+        max_udaf(),
+        min_udaf(),
         mode::mode_udaf(),
         moments::skewness_udaf(),
         moments::kurtosis_udaf(),

@@ -225,7 +225,7 @@ fn cases() -> Vec<(Arc<AggregateUDF>, Vec<&'static str>, bool)> {
     let mut cases = vec![
         (checked_sum_udaf(), vec!["v"], false),
         (count_if::count_if_udaf(), vec!["b"], false),
-        (decimal_avg::avg_udaf(), vec!["x"], false),
+        (avg_udaf(), vec!["x"], false),
         (mode::mode_udaf(), vec!["s"], false),
         (mode::mode_udaf(), vec!["v", "b"], false),
         (percentile::percentile_udaf(), vec!["d", "0.3"], false),
@@ -239,7 +239,7 @@ fn cases() -> Vec<(Arc<AggregateUDF>, Vec<&'static str>, bool)> {
         cases.push((Arc::clone(&by), vec!["s", "v"], false));
         cases.push((by, vec!["v", "d"], false));
     }
-    for extremum in [min_max::max_udaf(), min_max::min_udaf()] {
+    for extremum in [max_udaf(), min_udaf()] {
         cases.push((Arc::clone(&extremum), vec!["d"], false));
         cases.push((extremum, vec!["p"], false));
     }
@@ -329,13 +329,13 @@ fn a_sum_outside_bigint_fails() {
 #[test]
 fn nan_is_the_greatest_double() {
     let values: ArrayRef = Arc::new(Float64Array::from(vec![f64::NAN, f64::INFINITY, 1.0]));
-    let max = answer(&min_max::max_udaf(), vec![Arc::clone(&values)], &["d"]);
+    let max = answer(&max_udaf(), vec![Arc::clone(&values)], &["d"]);
     assert!(
         matches!(max, ScalarValue::Float64(Some(v)) if v.is_nan()),
         "{max}"
     );
     assert_eq!(
-        answer(&min_max::min_udaf(), vec![values], &["d"]),
+        answer(&min_udaf(), vec![values], &["d"]),
         ScalarValue::from(1.0)
     );
 }
