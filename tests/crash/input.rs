@@ -1,0 +1,168 @@
+//! Input files of a pipeline, and the answer it must give, worked out row by row and not by the code under test.
+//!
+//! Each epoch takes one file. The last two files are far in the future and in one window of their own: the first of
+//! them raises the watermark over everything before, the second is an epoch that works with it, whatever became of
+//! epochs without data at a crash. So the answer does not depend on where a run was cut off.
+
+use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
+
+use datafusion::arrow::{
+    array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+};
+use parquet::arrow::ArrowWriter;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+/// Length of a window, in milliseconds.
+const WINDOW: i64 = 10_000;
+/// How far the watermark stays behind, in milliseconds.
+const DELAY: i64 = 5_000;
+/// Event time between one file and the next, in milliseconds.
+const STRIDE: i64 = 5_000;
+
+/// What a table holds: measures by (time in microseconds, key). Whoever fills one from files finds what is there
+/// twice.
+pub(super) type Answer = BTreeMap<(i64, String), Vec<i64>>;
+
+/// One row of input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    /// Event time, in microseconds; no two rows share it.
+    pub(super) time: i64,
+    pub(super) key: String,
+    pub(super) value: i64,
+}
+
+impl Row {
+    /// Start of the row's window, in milliseconds.
+    fn window(&self) -> i64 {
+        self.time.div_euclid(1_000).div_euclid(WINDOW) * WINDOW
+    }
+}
+
+pub(super) fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new(
+            "time",
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            true,
+        ),
+        Field::new("key", DataType::Utf8, true),
+        Field::new("value", DataType::Int64, true),
+    ]))
+}
+
+/// What `files` files of `rows` rows hold, and the two at the end. Most rows come in order of event time, some come
+/// a little or much too late.
+pub(super) fn rows(files: usize, rows: usize, seed: u64) -> Vec<Vec<Row>> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut made: Vec<Vec<Row>> = (0..files as i64)
+        .map(|file| {
+            (0..rows as i64)
+                .map(|row| {
+                    let lateness = match random.random_range(0..4) {
+                        0 => random.random_range(0..30_000),
+                        _ => 0,
+                    };
+                    let millis = file * STRIDE + random.random_range(0..STRIDE) - lateness;
+                    Row {
+                        time: millis.max(0) * 1_000 + row,
+                        key: format!("k{}", random.random_range(0..5)),
+                        value: random.random_range(0..100),
+                    }
+                })
+                .collect()
+        })
+        .collect();
+    let end = (files as i64 + 100) * WINDOW;
+    made.extend([0, 1_000].map(|after| {
+        vec![Row {
+            time: (end + after) * 1_000,
+            key: "end".to_owned(),
+            value: 0,
+        }]
+    }));
+    made
+}
+
+/// Writes one Parquet file for each of `files`, in order.
+pub(super) fn write(folder: &Path, files: &[Vec<Row>]) {
+    for (number, rows) in files.iter().enumerate() {
+        write_file(&folder.join(format!("{number:05}.parquet")), rows);
+    }
+}
+
+pub(super) fn write_file(path: &Path, rows: &[Row]) {
+    let batch = RecordBatch::try_new(
+        schema(),
+        vec![
+            Arc::new(
+                TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.time))
+                    .with_timezone("UTC"),
+            ),
+            Arc::new(StringArray::from_iter_values(
+                rows.iter().map(|row| &row.key),
+            )),
+            Arc::new(Int64Array::from_iter_values(
+                rows.iter().map(|row| row.value),
+            )),
+        ],
+    )
+    .expect("the columns fit the schema");
+    let file = File::create(path).expect("the file can be made");
+    let mut writer = ArrowWriter::try_new(file, schema(), None).expect("a writer");
+    writer.write(&batch).expect("the batch can be written");
+    writer.close().expect("the file can be closed");
+}
+
+/// Rows and their sum by (start of the window, key), for the windows that the watermark closes. Late rows are left
+/// out: those whose window the watermark of the epoch before had reached.
+pub(super) fn closed_windows(files: &[Vec<Row>]) -> Answer {
+    let (mut open, mut closed) = (Answer::new(), Answer::new());
+    let (mut late, mut now) = (0, 0);
+    for file in files {
+        for row in file {
+            if row.window() + WINDOW > late {
+                let key = (row.window() * 1_000, row.key.clone());
+                let entry = open.entry(key).or_insert_with(|| vec![0, 0]);
+                entry[0] += 1;
+                entry[1] += row.value;
+            }
+        }
+        let is_closed = |start: i64| start / 1_000 + WINDOW <= now;
+        closed.extend(open.extract_if(.., |(start, _), _| is_closed(*start)));
+        let max = file.iter().map(|row| row.time.div_euclid(1_000)).max();
+        late = now;
+        now = now.max(max.unwrap_or(0) - DELAY);
+    }
+    closed
+}
+
+/// Every row that a filter on `value` lets through.
+pub(super) fn filtered(files: &[Vec<Row>]) -> Answer {
+    let mut answer = Answer::new();
+    for row in files.iter().flatten().filter(|row| row.value >= 20) {
+        let twice = answer.insert((row.time, row.key.clone()), vec![row.value]);
+        assert!(twice.is_none(), "rows are told apart by time and key");
+    }
+    answer
+}
+
+/// Number, sum, smallest and greatest value, and number of different ones, by key.
+pub(super) fn totals(files: &[Vec<Row>]) -> Answer {
+    let mut values: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for row in files.iter().flatten() {
+        values.entry(row.key.clone()).or_default().push(row.value);
+    }
+    let summary = |mut values: Vec<i64>| {
+        values.sort_unstable();
+        let (rows, total) = (values.len() as i64, values.iter().sum());
+        let (least, most) = (values[0], values[values.len() - 1]);
+        values.dedup();
+        vec![rows, total, least, most, values.len() as i64]
+    };
+    values
+        .into_iter()
+        .map(|(key, values)| ((0, key), summary(values)))
+        .collect()
+}

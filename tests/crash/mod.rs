@@ -1,0 +1,16 @@
+//! Crashes, and what is left of a query after them.
+//!
+//! * `sweep`: the power of a simulated machine fails at every durable step in turn.
+//! * `kill`: a child process is killed at random moments and started again until it is done; what it wrote is read by
+//!   DataFusion, DuckDB, Polars and pyarrow, none of which knows our manifest.
+//!
+//! `input` makes files and the answers they must give, `pipeline` the queries, `check` and `ledger` look at what came
+//! out.
+
+mod check;
+mod input;
+mod kill;
+mod ledger;
+mod pipeline;
+mod readers;
+mod sweep;

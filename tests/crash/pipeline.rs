@@ -1,0 +1,233 @@
+//! The queries that are crashed, and the world they run in.
+//!
+//! Everything durable is given: where checkpoint and output lie, and with [`Tamper`] a hand in between that does what
+//! a faulty engine would do.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use headwater::{
+    Settings, Storage, StreamingQueryProgress,
+    connect::file::{FileFormat, FileSinkProvider, FileSourceProvider},
+    core::{Options, SinkProvider, SourceProvider, clock::ManualClock},
+    engine::{Driver, QuerySpec, Step},
+    prelude::*,
+};
+
+use super::{
+    input::{self, Answer, Row},
+    ledger::Ledger,
+};
+
+/// When the queries' clock stands: 2001-09-09T01:46:40Z.
+const NOW: i64 = 1_000_000_000_000;
+
+/// A query over the files of `input`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Query {
+    /// Rows through a filter, into Parquet files.
+    Stateless,
+    /// Tumbling windows with a watermark, in append mode, into Parquet files.
+    Windows,
+    /// Totals by key of what an epoch touched, into the ledger.
+    Update,
+    /// All totals by key, into the ledger.
+    Complete,
+}
+
+impl Query {
+    /// The result over a table, growing or not.
+    pub(super) fn over(self, table: DataFrame) -> Result<DataFrame> {
+        match self {
+            Self::Stateless => table.filter(col("value").gt_eq(lit(20)))?.select_expr([
+                "time AS start",
+                "key",
+                "value",
+            ]),
+            Self::Windows => table
+                .with_watermark("time", "5 seconds")?
+                .group_by([window(col("time"), "10 seconds"), col("key")])?
+                .agg([
+                    count(lit(1)).alias("rows"),
+                    sum(col("value")).alias("total"),
+                ])?
+                .select_expr(["window.start AS start", "key", "rows", "total"]),
+            Self::Update | Self::Complete => table.group_by(["key"])?.agg([
+                count(lit(1)).alias("rows"),
+                sum(col("value")).alias("total"),
+                min(col("value")).alias("least"),
+                max(col("value")).alias("most"),
+                count_distinct(col("value")).alias("different"),
+            ]),
+        }
+    }
+
+    pub(super) fn mode(self) -> OutputMode {
+        match self {
+            Self::Stateless | Self::Windows => OutputMode::Append,
+            Self::Update => OutputMode::Update,
+            Self::Complete => OutputMode::Complete,
+        }
+    }
+
+    /// Whether the result is a folder of Parquet files.
+    pub(super) fn writes_files(self) -> bool {
+        self.mode() == OutputMode::Append
+    }
+
+    /// What the output holds at the end (files), or in the last epoch that touched every key (the ledger).
+    pub(super) fn answer(self, files: &[Vec<Row>]) -> Answer {
+        match self {
+            Self::Stateless => input::filtered(files),
+            Self::Windows => input::closed_windows(files),
+            Self::Update | Self::Complete => input::totals(files),
+        }
+    }
+
+    /// What epoch `epoch`, which takes one file, gives to the ledger.
+    pub(super) fn answer_of_epoch(self, files: &[Vec<Row>], epoch: usize) -> Answer {
+        let mut answer = self.answer(&files[..=epoch]);
+        if self == Self::Update {
+            answer.retain(|(_, key), _| files[epoch].iter().any(|row| row.key == *key));
+        }
+        answer
+    }
+}
+
+/// A hand between the engine and what it rests on. By default it does nothing.
+pub(super) trait Tamper: Send + Sync {
+    fn checkpoint(&self, checkpoint: Arc<dyn Storage>) -> Arc<dyn Storage> {
+        checkpoint
+    }
+
+    fn output(&self, output: Arc<dyn Storage>) -> Arc<dyn Storage> {
+        output
+    }
+
+    fn source(&self, source: Arc<dyn SourceProvider>) -> Arc<dyn SourceProvider> {
+        source
+    }
+
+    fn sink(&self, sink: Arc<dyn SinkProvider>) -> Arc<dyn SinkProvider> {
+        sink
+    }
+}
+
+/// Everything works as it should.
+pub(super) struct Honest;
+
+impl Tamper for Honest {}
+
+/// What an epoch reported, as far as it must be the same whenever the epoch runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Report {
+    input_rows: u64,
+    watermark: Option<String>,
+    /// Rows in state, updated, removed, dropped as late; by operator.
+    state: Vec<[u64; 4]>,
+}
+
+impl Report {
+    fn of(progress: &StreamingQueryProgress) -> Self {
+        let operators = progress.state_operators.iter();
+        Self {
+            input_rows: progress.num_input_rows,
+            watermark: progress.event_time.get("watermark").cloned(),
+            state: operators
+                .map(|operator| {
+                    [
+                        operator.num_rows_total,
+                        operator.num_rows_updated,
+                        operator.num_rows_removed,
+                        operator.num_rows_dropped_by_watermark,
+                    ]
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Reports by epoch.
+pub(super) type Reports = BTreeMap<u64, Report>;
+
+/// What a query runs in: the places that a crash spares, and those it does not, as they are now.
+pub(super) struct World<'a> {
+    pub(super) query: Query,
+    pub(super) input: &'a Path,
+    pub(super) source_options: &'a [(&'static str, &'static str)],
+    pub(super) checkpoint: Arc<dyn Storage>,
+    pub(super) output: Arc<dyn Storage>,
+    pub(super) ledger: Ledger,
+    pub(super) tamper: &'a dyn Tamper,
+    pub(super) reports: &'a Mutex<Reports>,
+}
+
+impl World<'_> {
+    fn source(&self) -> Result<Arc<dyn SourceProvider>> {
+        let mut options = Options::new();
+        options.set("maxFilesPerTrigger", "1");
+        for (name, value) in self.source_options {
+            options.set(*name, *value);
+        }
+        let path = self.input.to_str().expect("a path in UTF-8");
+        let source =
+            FileSourceProvider::try_new(FileFormat::Parquet, Some(input::schema()), path, options)?;
+        Ok(self.tamper.source(Arc::new(source)))
+    }
+
+    fn sink(&self) -> Result<Arc<dyn SinkProvider>> {
+        if !self.query.writes_files() {
+            return Ok(self.tamper.sink(Arc::new(self.ledger.clone())));
+        }
+        let output = self.tamper.output(Arc::clone(&self.output));
+        let path = "memory://crash/output";
+        let sink =
+            FileSinkProvider::try_new(FileFormat::Parquet, path, Options::new(), Vec::new())?
+                .with_storage(output);
+        Ok(self.tamper.sink(Arc::new(sink)))
+    }
+
+    /// The query, ready to be started.
+    pub(super) async fn spec(&self) -> Result<QuerySpec> {
+        let session = Session::builder()
+            .clock(Arc::new(ManualClock::at(NOW)))
+            .settings(Settings {
+                state_partitions: Some(2),
+                // So that deletion is part of what is crashed.
+                min_batches_to_retain: 2,
+                ..Settings::default()
+            })
+            .build()?;
+        session.register_stream("input", self.source()?)?;
+        self.query
+            .over(session.table("input").await?)?
+            .write_stream()
+            .query_name("crashed")
+            .sink(self.sink()?)
+            .checkpoint(self.tamper.checkpoint(Arc::clone(&self.checkpoint)))
+            .output_mode(self.query.mode())
+            .trigger(Trigger::available_now())
+            .into_spec(None)
+    }
+
+    /// Starts the query and runs it until there is nothing left to do.
+    pub(super) async fn run(&self) -> Result<()> {
+        let mut driver = Driver::start(self.spec().await?).await?;
+        loop {
+            match driver.step().await? {
+                Step::Ran(progress) => {
+                    let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+                    reports.insert(progress.batch_id, Report::of(&progress));
+                }
+                Step::Idle => return Err(Error::internal("available-now does not wait")),
+                Step::Finished => {
+                    driver.shut_down().await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+}

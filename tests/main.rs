@@ -1,0 +1,13 @@
+//! Integration tests over the whole engine, as modules of one binary.
+//!
+//! * `traces`: what a reference engine was recorded doing, epoch by epoch.
+//! * `crash`: power failures at every durable step, processes killed at random moments, faults of the engine seeded.
+
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests fail by panicking and say what they swept"
+)]
+
+mod crash;
+mod traces;
