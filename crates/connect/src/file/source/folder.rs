@@ -54,7 +54,8 @@ pub(crate) enum Folder {
 }
 
 impl Folder {
-    /// Lists what the rules admit and `is_known` does not know, in no particular order.
+    /// Lists what the rules admit and `is_known` does not know, in no particular order. Empty files are left out: they
+    /// have nothing to read, or not yet, when a writer has only just created them.
     pub(crate) async fn list(
         &self,
         rules: &Arc<ListRules>,
@@ -71,7 +72,9 @@ impl Folder {
                 .list("")
                 .await?
                 .into_iter()
-                .filter(|object| rules.admits(&object.path) && !is_known(&object.path))
+                .filter(|object| {
+                    object.size > 0 && rules.admits(&object.path) && !is_known(&object.path)
+                })
                 .map(|object| FileEntry {
                     path: object.path,
                     size: object.size,
@@ -291,7 +294,7 @@ fn list_local(
                 if rules.admits_folder(name) {
                     folders.push(path);
                 }
-            } else if may_be_file {
+            } else if may_be_file && metadata.len() > 0 {
                 files.push(FileEntry {
                     path,
                     size: metadata.len(),

@@ -254,7 +254,15 @@ fn folder(place: &Place, options: &mut SourceOptions) -> Result<Folder> {
                 parent.map_or_else(|| PathBuf::from("."), PathBuf::from),
             ))
         }
-        Place::Local(path) => Ok(Folder::Local(path.clone())),
+        Place::Local(path) => {
+            let text = path.to_string_lossy();
+            if text.contains(['*', '?', '[', '{']) && !path.exists() {
+                return Err(Error::invalid(format!(
+                    "the path {place} has wildcards: name the folder, set pathGlobFilter to choose among its files, and recursiveFileLookup to enter its folders"
+                )));
+            }
+            Ok(Folder::Local(path.clone()))
+        }
         Place::Remote(_) => Ok(Folder::Stored(place.storage(&options.service)?)),
     }
 }

@@ -510,7 +510,6 @@ async fn damaged_and_vanished_files_are_named() {
     for (format, bytes) in [
         (FileFormat::Parquet, whole[..whole.len() / 2].to_vec()),
         (FileFormat::Parquet, whole[..7].to_vec()),
-        (FileFormat::Parquet, Vec::new()),
         (FileFormat::Parquet, flipped),
         (FileFormat::Arrow, ipc[..ipc.len() / 2].to_vec()),
         (FileFormat::Arrow, b"ARROW1\0\0garbage".to_vec()),
@@ -925,6 +924,26 @@ async fn a_missing_folder_and_an_overwritten_list_are_clear_errors() {
         .await
         .expect_err("five files are missing");
     assert_eq!(error.kind(), ErrorKind::Data);
+}
+
+#[tokio::test]
+async fn an_empty_file_waits_until_something_is_in_it() {
+    let folder = TempDir::new().expect("a folder");
+    put(&folder, "a.txt", 1, "");
+    let source = source(FileFormat::Text, None, folder.path(), &[])
+        .await
+        .expect("a source");
+    assert!(next(&*source, None).await.expect("discover").is_none());
+    put(&folder, "a.txt", 2, "x\n");
+    assert!(next(&*source, None).await.expect("discover").is_some());
+}
+
+#[test]
+fn a_path_with_wildcards_is_refused_with_what_to_write_instead() {
+    let error =
+        FileSourceProvider::try_new(FileFormat::Text, None, "logs/2024-*/*.txt", Options::new())
+            .expect_err("no folder is called that");
+    assert!(error.message().contains("pathGlobFilter"), "{error}");
 }
 
 #[tokio::test]

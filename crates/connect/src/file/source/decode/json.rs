@@ -14,6 +14,7 @@ use headwater_core::{Error, Result};
 use super::{
     DecodedStream,
     blocks::{Splitter, blocks},
+    json_time,
     records::{RecordDecoder, Records},
 };
 use crate::file::source::{
@@ -72,21 +73,21 @@ fn object_lines(text: &[u8]) -> Vec<Range<usize>> {
 }
 
 struct JsonDecoder {
-    fields: usize,
+    fields: Vec<FieldRef>,
+    /// What the decoder is asked for.
     schema: SchemaRef,
 }
 
 impl JsonDecoder {
     fn new(fields: Vec<FieldRef>) -> Self {
-        let count = fields.len();
         let schema = if fields.is_empty() {
             // The decoder cannot count rows of nothing: this column is in no object, and dropped again.
             Schema::new(vec![Field::new("\u{0}", DataType::Boolean, true)])
         } else {
-            Schema::new(Fields::from(fields))
+            Schema::new(fields.iter().map(json_time::as_decoded).collect::<Fields>())
         };
         Self {
-            fields: count,
+            fields,
             schema: Arc::new(schema),
         }
     }
@@ -99,15 +100,19 @@ impl JsonDecoder {
             .with_ignore_type_conflicts(forgiving)
             .build_decoder()?;
         let read = decoder.decode(text)?;
-        let batch = decoder.flush()?;
-        match batch {
-            Some(batch) if batch.num_rows() == rows && read == text.len() => {
-                Ok(batch.columns()[..self.fields].to_vec())
+        let batch = match decoder.flush()? {
+            Some(batch) if batch.num_rows() == rows && read == text.len() => batch,
+            _ => {
+                return Err(ArrowError::JsonError(
+                    "a line is not exactly one JSON object".to_owned(),
+                ));
             }
-            _ => Err(ArrowError::JsonError(
-                "a line is not exactly one JSON object".to_owned(),
-            )),
-        }
+        };
+        self.fields
+            .iter()
+            .zip(batch.columns())
+            .map(|(field, column)| json_time::from_decoded(column, field.data_type(), forgiving))
+            .collect()
     }
 }
 
@@ -118,7 +123,7 @@ impl RecordDecoder for JsonDecoder {
 
     fn salvage(&self, text: &[u8]) -> Result<Vec<ArrayRef>> {
         Ok(self.read(text, 1, true).unwrap_or_else(|_| {
-            self.schema.fields()[..self.fields]
+            self.fields
                 .iter()
                 .map(|field| new_null_array(field.data_type(), 1))
                 .collect()

@@ -7,6 +7,7 @@ mod arrow_ipc;
 mod blocks;
 mod csv;
 mod json;
+mod json_time;
 pub(super) mod parquet;
 mod records;
 mod text;
