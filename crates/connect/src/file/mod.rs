@@ -1,7 +1,7 @@
 //! Files as a stream: a folder that only gains files is a table that only grows, and a folder that gains whole files
 //! is a sink.
 //!
-//! The two halves share the formats and the place where the files are ([`place`]); everything else is their own.
+//! The two halves share the formats and the place where the files are (`place`); everything else is their own.
 //! Both are append only: a file is read once and written once, and nothing that was published is touched again.
 
 mod compression;

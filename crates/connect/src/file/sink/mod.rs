@@ -1,7 +1,7 @@
 //! A folder of files as a sink: every committed epoch appears in it exactly once.
 //!
-//! Files are written hidden and durable ([`part`]), listed in the commit record, and get their names when the epoch is
-//! published; the storage makes both steps repeatable. Names are those of one attempt ([`naming`]), so a replayed epoch
+//! Files are written hidden and durable (`part`), listed in the commit record, and get their names when the epoch is
+//! published; the storage makes both steps repeatable. Names are those of one attempt (`naming`), so a replayed epoch
 //! can never meet files of the attempt that died. Nothing visible is ever changed or removed.
 
 mod complete;

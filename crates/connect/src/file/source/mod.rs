@@ -1,8 +1,8 @@
 //! A folder of files as a source: every file is offered once, in order of age.
 //!
-//! An offset is a number of files. Which files those are stands in the plan record ([`splits`]); once an increment is
-//! acknowledged its names move to the source's own list ([`ledger`]), off the path that an epoch waits for. Between
-//! listings the backlog of the last one is consumed ([`intake`]), and known names are not examined again, so that an
+//! An offset is a number of files. Which files those are stands in the plan record (`splits`); once an increment is
+//! acknowledged its names move to the source's own list (`ledger`), off the path that an epoch waits for. Between
+//! listings the backlog of the last one is consumed (`intake`), and known names are not examined again, so that an
 //! epoch costs what it takes, however many files the folder holds.
 //!
 //! Files that change after they were listed are not noticed, except that reading more than is there is an error.
