@@ -2,8 +2,8 @@
 //!
 //! What to do is the log's pure decision ([`headwater_log::decide`]); this file carries it out. A committed epoch is
 //! published again, and the newest committed range of each source is acknowledged again, which changes nothing if that
-//! was done; an epoch that was planned and not committed is left to the driver's first step. Nothing that another run may still commit is discarded here, and
-//! nothing is written before the query is known to fit.
+//! was done; an epoch that was planned and not committed is left to the driver's first step. Nothing that another run
+//! may still commit is discarded here, and nothing is written before the query is known to fit.
 
 use std::{num::NonZeroUsize, sync::Arc};
 

@@ -6,9 +6,10 @@ use std::{
     collections::HashSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use headwater_core::{Error, QueryId, Result};
+use headwater_core::{Clock, Error, QueryId, Result};
 use tokio::sync::watch;
 
 use crate::{
@@ -187,6 +188,24 @@ impl StreamingQueryManager {
         match &*ended {
             Some(Err(error)) => Err(again(error)),
             _ => Ok(()),
+        }
+    }
+
+    /// As [`Self::await_any_termination`], but no longer than `timeout` of `clock`; whether a query has ended.
+    ///
+    /// # Errors
+    /// The error of a query that failed.
+    pub async fn await_any_termination_timeout(
+        &self,
+        timeout: Duration,
+        clock: &dyn Clock,
+    ) -> Result<bool> {
+        let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+        let deadline = clock.now_millis().saturating_add(timeout);
+        tokio::select! {
+            biased;
+            ended = self.await_any_termination() => ended.map(|()| true),
+            () = clock.sleep_until(deadline) => Ok(false),
         }
     }
 

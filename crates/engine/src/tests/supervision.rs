@@ -155,6 +155,40 @@ async fn available_now_ends_by_itself() {
     query.await_termination().await.unwrap();
     queries.await_any_termination().await.unwrap();
     assert_eq!(world.rows().await, ["1"]);
+
+    queries.reset_terminated();
+    let waiting = queries.await_any_termination_timeout(Duration::from_secs(1), &*world.clock);
+    tokio::pin!(waiting);
+    assert!(futures::poll!(&mut waiting).is_pending());
+    world.clock.advance(1_000);
+    assert!(!waiting.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn queries_start_and_stop_side_by_side_on_many_threads() {
+    let queries = StreamingQueryManager::new();
+    let runs = (0..8).map(|n| {
+        let queries = queries.clone();
+        async move {
+            let world = Fixture::new();
+            for round in 0..5 {
+                world.a.append(&[(1, round)]);
+                let mut spec = world.spec(Query::Rows, Trigger::Default);
+                spec.name = Some(format!("q{n}"));
+                let query = queries.start(spec).await.unwrap();
+                query.process_all_available().await.unwrap();
+                world.a.append(&[(1, round + 10)]);
+                query.process_all_available().await.unwrap();
+                query.stop().await.unwrap();
+            }
+            assert_eq!(world.rows().await.len(), 10);
+        }
+    });
+    let tasks: Vec<_> = runs.map(tokio::spawn).collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert!(queries.active().is_empty());
 }
 
 #[tokio::test]
