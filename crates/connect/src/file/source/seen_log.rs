@@ -248,3 +248,61 @@ fn decode(bytes: &[u8]) -> Option<Names> {
         .ok()?;
     (names.len() == header.names).then_some(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use headwater_log::MemoryStorage;
+
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_an_object_are_those_of_the_formats_page() {
+        let names = vec![
+            ("day=1/a.json".to_owned(), 1_700_000_000_000),
+            ("b".to_owned(), 5),
+        ];
+        let bytes = encode(&names).expect("encoded");
+        assert_eq!(
+            std::str::from_utf8(&bytes).expect("text"),
+            "{\"version\":1,\"names\":2,\"crc32\":2668225370}\n[\"day=1/a.json\",1700000000000]\n[\"b\",5]\n"
+        );
+        assert_eq!(decode(&bytes), Some(names));
+    }
+
+    #[test]
+    fn every_flipped_byte_and_every_cut_is_noticed() {
+        let names = vec![("a".to_owned(), 1), ("b".to_owned(), 2)];
+        let bytes = encode(&names).expect("encoded").to_vec();
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x20;
+            assert!(
+                decode(&flipped).is_none_or(|read| read == names),
+                "byte {at}"
+            );
+            assert!(decode(&bytes[..at]).is_none(), "cut at {at}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_rewritten_a_logarithmic_number_of_times() {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let (log, names) = SeenLog::open(Arc::clone(&storage))
+            .await
+            .expect("an empty list");
+        assert!(names.is_empty());
+        for number in 0..2_000 {
+            log.append(number, vec![(format!("{number}"), 1)])
+                .await
+                .expect("appended");
+            log.merge(i64::MIN).await.expect("merged");
+        }
+        // 2,000 = 1 × 1,024 + 30 × 32 + 16.
+        assert_eq!(
+            storage.list("seen").await.expect("a listing").len(),
+            1 + 30 + 16
+        );
+        let (log, names) = SeenLog::open(storage).await.expect("the list");
+        assert_eq!((log.count(), names.len()), (2_000, 2_000));
+    }
+}

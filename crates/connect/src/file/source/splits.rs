@@ -221,6 +221,7 @@ mod tests {
             detail: detail(std::slice::from_ref(&file)).expect("detail"),
         };
         assert_eq!(files(&range).expect("files"), (3, vec![file]));
+        assert_eq!(range.detail.to_string(), r#"{"files":[["a",1,2]]}"#);
         let wrong = OffsetRange {
             end: Offset::count(5),
             ..range
