@@ -8,7 +8,7 @@ use std::ops::Deref;
 
 use datafusion::{
     arrow::record_batch::RecordBatch,
-    common::{Column, JoinType, UnnestOptions},
+    common::{Column, JoinType},
     dataframe::DataFrame as Inner,
     logical_expr::{Expr, LogicalPlan, SortExpr},
 };
@@ -17,6 +17,7 @@ use headwater_core::{Error, Result};
 use crate::{
     columns::{IntoExpr, expressions},
     error::from_datafusion,
+    explode::{explode, exploded, takes_lists_apart},
     group::GroupedFrame,
     services::Services,
     window::named_window,
@@ -111,7 +112,10 @@ impl DataFrame {
         I::Item: IntoExpr,
     {
         let columns = expressions(columns, self.inner.schema());
-        self.apply(|inner| inner.select(columns))
+        self.apply(|inner| {
+            let (inner, columns) = exploded(inner, columns)?;
+            inner.select(columns)
+        })
     }
 
     /// Only these columns, each a SQL expression: `["k", "v * 2 AS double"]`.
@@ -143,7 +147,13 @@ impl DataFrame {
     /// # Errors
     /// `Invalid` if a column does not exist.
     pub fn with_column(self, name: &str, expr: Expr) -> Result<Self> {
-        self.apply(|inner| inner.with_column(name, expr))
+        if !takes_lists_apart(&expr) {
+            return self.apply(|inner| inner.with_column(name, expr));
+        }
+        let columns = self.inner.schema().columns();
+        let others = columns.into_iter().filter(|column| column.name != name);
+        let columns: Vec<Expr> = others.map(Expr::Column).chain([expr.alias(name)]).collect();
+        self.select(columns)
     }
 
     /// Gives a column another name; a watermark on it stays.
@@ -228,10 +238,10 @@ impl DataFrame {
         self.unnest(column, true)
     }
 
-    fn unnest(self, column: &str, preserve_nulls: bool) -> Result<Self> {
+    fn unnest(self, column: &str, outer: bool) -> Result<Self> {
         self.existing(&[column])?;
-        let options = UnnestOptions::new().with_preserve_nulls(preserve_nulls);
-        self.apply(|inner| inner.unnest_columns_with_options(&[column], options))
+        let column = Column::from_name(column);
+        self.apply(|inner| explode(inner, vec![column], outer))
     }
 
     /// Groups by keys; see [`GroupedFrame::agg`]. A key that is a [`crate::window()`] gets the name `window`.

@@ -75,6 +75,7 @@ mod batch_reader;
 mod batch_rules;
 mod columns;
 mod error;
+mod explode;
 mod frame;
 mod group;
 pub mod prelude;

@@ -199,6 +199,58 @@ async fn a_frame_does_what_its_methods_say() {
 }
 
 #[tokio::test]
+async fn lists_become_rows_in_a_selection_and_by_a_method() {
+    let session = Session::builder()
+        .spark_functions(true)
+        .build()
+        .expect("a session");
+    let table = "SELECT 1 AS id, 'a b' AS text UNION ALL SELECT 2, CAST(NULL AS STRING)";
+    let frame = session.sql(table).await.expect("a table");
+    let selected = frame
+        .clone()
+        .select_expr(["id", "upper(explode(split(text, ' '))) AS word"])
+        .expect("a query");
+    let expected = [
+        "+----+------+",
+        "| id | word |",
+        "+----+------+",
+        "| 1  | A    |",
+        "| 1  | B    |",
+        "+----+------+",
+    ];
+    assert_batches_sorted_eq!(expected, &selected.collect().await.expect("rows"));
+    let exploding = frame.expr("explode(split(text, ' '))").expect("a function");
+    let exploded = frame
+        .clone()
+        .with_column("word", exploding)
+        .expect("a column");
+    let names: Vec<_> = exploded
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name())
+        .collect();
+    assert_eq!(names, ["id", "text", "word"]);
+    let words = frame.expr("split(text, ' ')").expect("a function");
+    let frame = frame
+        .with_column("word", words)
+        .and_then(|frame| frame.drop(&["text"]));
+    let outer = frame
+        .and_then(|frame| frame.explode_outer("word"))
+        .expect("a column");
+    let expected = [
+        "+----+------+",
+        "| id | word |",
+        "+----+------+",
+        "| 1  | a    |",
+        "| 1  | b    |",
+        "| 2  |      |",
+        "+----+------+",
+    ];
+    assert_batches_sorted_eq!(expected, &outer.collect().await.expect("rows"));
+}
+
+#[tokio::test]
 async fn aggregates_are_named_as_they_are_asked_for() {
     let session = Session::new();
     session

@@ -166,7 +166,7 @@ impl StreamWriter {
     pub async fn start<'a>(self, path: impl Into<Option<&'a str>>) -> Result<StreamingQuery> {
         let path = path.into().map(str::to_owned);
         let prepared = self.prepare(path)?;
-        let query = prepared.queries.start(prepared.spec).await?;
+        let query = Box::pin(prepared.queries.start(prepared.spec)).await?;
         if let Some((state, sink)) = prepared.table {
             register(&state, sink.name(), Arc::new(sink.table()?))?;
         }
@@ -187,7 +187,7 @@ impl StreamWriter {
         }
         self.target = Target::Format(Some("memory".to_owned()));
         self.query_name.get_or_insert_with(|| name.to_owned());
-        self.start(None).await
+        Box::pin(self.start(None)).await
     }
 
     /// The query as the engine takes it, for whoever steps a [`headwater_engine::Driver`] by hand.

@@ -123,7 +123,7 @@ impl<'a> Bench<'a> {
         self.stop().await;
         let commits = self.checkpoint.list(headwater_log::layout::COMMITS).await?;
         if let Some(last) = commits.last() {
-            self.checkpoint.delete(&[last.path.clone()]).await?;
+            self.checkpoint.delete(std::slice::from_ref(&last.path)).await?;
         }
         Ok(())
     }
