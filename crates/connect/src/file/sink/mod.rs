@@ -13,6 +13,8 @@ mod partition;
 mod provider;
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod tests;
 
 use async_trait::async_trait;

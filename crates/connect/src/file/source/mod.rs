@@ -21,6 +21,8 @@ mod splits;
 mod watch;
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod tests;
 
 use std::sync::{
