@@ -282,7 +282,9 @@ impl<'a> Player<'a> {
         let last = commits
             .last()
             .ok_or_else(|| Error::data("there is no commit record to lose"))?;
-        self.checkpoint.delete(std::slice::from_ref(&last.path)).await
+        self.checkpoint
+            .delete(std::slice::from_ref(&last.path))
+            .await
     }
 }
 

@@ -27,7 +27,9 @@ pub enum Interruption {
     None,
     /// The query stops and starts again.
     Restart,
-    /// The same, and the newest commit record is lost.
+    /// The same, and its state is dealt out to another number of partitions.
+    Repartition(usize),
+    /// It stops and starts again, and the newest commit record is lost.
     LostCommit,
 }
 
@@ -163,9 +165,10 @@ fn query(random: &mut StdRng) -> QueryShape {
 }
 
 fn step(random: &mut StdRng, number: usize, clock: &mut i64) -> CaseStep {
-    let interruption = match random.random_range(0..6) {
+    let interruption = match random.random_range(0..8) {
         0 if number > 0 => Interruption::Restart,
         1 if number > 0 => Interruption::LostCommit,
+        2 if number > 0 => Interruption::Repartition(random.random_range(1..=4)),
         _ => Interruption::None,
     };
     *clock += random.random_range(0..20) * SECOND;

@@ -15,7 +15,7 @@ use datafusion::{
 use headwater::{
     Session,
     connect::memory::{MemorySink, MemoryStream},
-    engine::{Driver, Settings, Step},
+    engine::{Driver, Step},
 };
 use headwater_core::{
     Clock, Epoch, Error, OutputMode, Result, Storage, StreamingQueryProgress, clock::ManualClock,
@@ -52,6 +52,10 @@ async fn run(case: &Case) -> Result<()> {
         match step.interruption {
             Interruption::None => {}
             Interruption::Restart => bench.stop().await,
+            Interruption::Repartition(partitions) => {
+                bench.stop().await;
+                bench.partitions = partitions;
+            }
             Interruption::LostCommit => bench.lose_commit().await?,
         }
         for block in &step.blocks {
@@ -76,6 +80,7 @@ struct Bench<'a> {
     clock: Arc<ManualClock>,
     stream: MemoryStream,
     checkpoint: Arc<MemoryStorage>,
+    partitions: usize,
     running: Option<(Driver, MemorySink)>,
     model: Model,
     /// Rows added to the stream so far, and how many of them the model has taken.
@@ -90,10 +95,6 @@ impl<'a> Bench<'a> {
     fn new(case: &'a Case) -> Result<Self> {
         let clock = Arc::new(ManualClock::at(1_000_000_000_000));
         let session = Session::builder()
-            .settings(Settings {
-                state_partitions: Some(case.partitions),
-                ..Settings::default()
-            })
             .clock(Arc::clone(&clock) as Arc<dyn Clock>)
             .build()?;
         let stream = MemoryStream::new("t", input_schema());
@@ -103,6 +104,7 @@ impl<'a> Bench<'a> {
             session,
             checkpoint: Arc::new(MemoryStorage::with_clock(Arc::clone(&clock) as _)),
             clock,
+            partitions: case.partitions,
             stream,
             running: None,
             model: Model::new(&case.query),
@@ -123,7 +125,9 @@ impl<'a> Bench<'a> {
         self.stop().await;
         let commits = self.checkpoint.list(headwater_log::layout::COMMITS).await?;
         if let Some(last) = commits.last() {
-            self.checkpoint.delete(std::slice::from_ref(&last.path)).await?;
+            self.checkpoint
+                .delete(std::slice::from_ref(&last.path))
+                .await?;
         }
         Ok(())
     }
@@ -132,12 +136,13 @@ impl<'a> Bench<'a> {
         if self.running.is_none() {
             let sink = MemorySink::new("out");
             let frame = self.case.query.build(self.session.table("t").await?)?;
-            let spec = frame
+            let mut spec = frame
                 .write_stream()
                 .output_mode(self.case.query.mode)
                 .sink(Arc::new(sink.provider()))
                 .checkpoint(Arc::clone(&self.checkpoint) as Arc<dyn Storage>)
                 .into_spec(None)?;
+            spec.settings.state_partitions = Some(self.partitions);
             self.running = Some((Driver::start(spec).await?, sink));
         }
         self.running
@@ -182,10 +187,20 @@ impl<'a> Bench<'a> {
             .sources
             .iter()
             .any(|source| source.start_offset != source.end_offset);
+        let mut late = 0;
         if has_data {
             let arrived = self.arrived.get(self.taken..).unwrap_or_default();
-            self.model.take(arrived, late_below);
+            late = self.model.take(arrived, late_below);
             self.taken = self.arrived.len();
+        }
+        let operators = progress.state_operators.iter();
+        let dropped: u64 = operators
+            .map(|state| state.num_rows_dropped_by_watermark)
+            .sum();
+        if dropped != late as u64 {
+            return Err(Error::internal(format!(
+                "epoch {epoch} reports {dropped} late (row, window) pairs, but {late} came too late"
+            )));
         }
         self.given.insert(epoch, rows.clone());
         if self.case.query.mode == OutputMode::Complete {

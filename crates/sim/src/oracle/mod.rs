@@ -6,14 +6,14 @@
 //! * append mode: all rows together are the batch answer over the closed windows, without the (row, window) pairs that
 //!   came too late;
 //! * update mode: the last row of each key is its row in the batch answer, again without what came too late;
-//! * an epoch that runs again gives the same rows again.
+//! * an epoch that runs again gives the same rows again;
+//! * as many (row, window) pairs are reported as late as were late.
 //!
 //! Which pairs are late is decided here by a model of a few lines that shares no code with the engine, and the
 //! watermark that the engine reports is checked against that model.
 //!
 //! What it can catch: wrong results, lost or doubled rows over restarts, wrong lateness, wrong emission. What it cannot:
-//! an error that DataFusion's batch answer shares (a wrong function), late rows that are counted wrongly, and anything
-//! about files.
+//! an error that DataFusion's batch answer shares (a wrong function), and anything about files.
 
 mod case;
 mod check;

@@ -30,8 +30,10 @@ impl Model {
     }
 
     /// Takes the rows of one epoch. `late_below` is the watermark that filters late rows in it, in milliseconds.
-    pub(super) fn take(&mut self, events: &[Event], late_below: i64) {
+    /// Gives the number of pairs that came too late.
+    pub(super) fn take(&mut self, events: &[Event], late_below: i64) -> usize {
         let shape = &self.shape;
+        let mut late = 0;
         let mut highest: Option<i64> = None;
         for event in events {
             let passes = shape.filter.passes(event);
@@ -43,16 +45,17 @@ impl Model {
             if !passes {
                 continue;
             }
-            let pairs = self.pairs_of(event);
-            self.pairs.extend(
-                pairs
-                    .into_iter()
-                    .filter(|pair| !Self::is_closed(pair, late_below)),
-            );
+            let (closed, open): (Vec<Pair>, Vec<Pair>) = self
+                .pairs_of(event)
+                .into_iter()
+                .partition(|pair| Self::is_closed(pair, late_below));
+            late += closed.len();
+            self.pairs.extend(open);
         }
         if let (Some(delay), Some(highest)) = (self.shape.delay, highest) {
             self.watermark = self.watermark.max(highest - delay * 1_000);
         }
+        late
     }
 
     fn pairs_of(&self, event: &Event) -> Vec<Pair> {
