@@ -8,6 +8,7 @@ use std::{
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use headwater_core::{Error, Options, Result, Source, SourceContext, SourceProvider};
+use notify::RecursiveMode;
 use parking_lot::RwLock;
 
 use super::{
@@ -170,7 +171,10 @@ impl FileSourceProvider {
         let mut intake = Intake::new(options.intake);
         intake.restore(log.count(), seen);
         let watched = match &self.folder {
-            Folder::Local(root) => Some(root.as_path()),
+            Folder::Local(root) if options.list.only.is_some() => {
+                Some((root.as_path(), RecursiveMode::NonRecursive))
+            }
+            Folder::Local(root) => Some((root.as_path(), RecursiveMode::Recursive)),
             Folder::Stored(_) => None,
         };
         let folder = self.folder.clone();

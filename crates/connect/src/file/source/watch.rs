@@ -44,10 +44,11 @@ pub(crate) struct Started {
 }
 
 impl Watch {
-    /// Watches a local folder, or none. `poll_millis` is the time between looks by the clock.
-    pub(crate) fn new(folder: Option<&Path>, poll_millis: i64) -> Self {
+    /// Watches a local folder, with those in it or without, or none. `poll_millis` is the time between looks by the
+    /// clock.
+    pub(crate) fn new(folder: Option<(&Path, RecursiveMode)>, poll_millis: i64) -> Self {
         let events = watch::Sender::new(0);
-        let watcher = folder.and_then(|folder| match watch_folder(folder, events.clone()) {
+        let watcher = folder.and_then(|(folder, mode)| match watch_folder(folder, mode, events.clone()) {
             Ok(watcher) => Some(watcher),
             Err(error) => {
                 tracing::warn!(folder = %folder.display(), %error, "no file system notification, the folder is listed by the clock only");
@@ -96,14 +97,18 @@ impl Watch {
     }
 }
 
-fn watch_folder(folder: &Path, events: watch::Sender<u64>) -> notify::Result<RecommendedWatcher> {
+fn watch_folder(
+    folder: &Path,
+    mode: RecursiveMode,
+    events: watch::Sender<u64>,
+) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // An error (a full queue, say) may hide a file: look.
         if event.map_or(true, |event| brings_a_file(&event.kind)) {
             events.send_modify(|events| *events += 1);
         }
     })?;
-    watcher.watch(folder, RecursiveMode::Recursive)?;
+    watcher.watch(folder, mode)?;
     Ok(watcher)
 }
 
