@@ -112,6 +112,8 @@ impl StatefulAggregateExec {
             spec: StateSpec {
                 keys: key_schema(&partial_schema, keys),
                 values: Arc::clone(layout.values()),
+                // As the exchange below deals rows out: without keys, not by the constant that stands for them.
+                owner_columns: Some(keys),
                 expires: expiry.is_some(),
                 bucket_millis: BUCKET_MILLIS,
                 chained: layout.chained(),

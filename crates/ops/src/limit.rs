@@ -90,6 +90,7 @@ fn spec() -> StateSpec {
             DataType::UInt64,
             true,
         )])),
+        owner_columns: None,
         expires: false,
         bucket_millis: 1,
         chained: false,

@@ -26,6 +26,7 @@ fn main() -> Result<()> {
     let spec = StateSpec {
         keys: columns(&["key"]),
         values: columns(&["count", "sum", "max"]),
+        owner_columns: None,
         expires: false,
         bucket_millis: 1,
         chained: false,

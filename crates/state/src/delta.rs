@@ -205,7 +205,10 @@ impl KeyedState {
         let Some((partition, partitions)) = wanted else {
             return Ok(rows);
         };
-        let groups = key_groups(&rows.columns()[..self.shape.key_columns()], rows.num_rows())?;
+        let groups = key_groups(
+            &rows.columns()[..self.shape.owner_columns()],
+            rows.num_rows(),
+        )?;
         let ours: BooleanBuffer = groups
             .into_iter()
             .map(|group| partition_of(group, partitions) == partition)

@@ -45,6 +45,7 @@ use crate::{
 ///     StateSpec {
 ///         keys: Arc::new(Schema::new(vec![Field::new("word", DataType::Utf8, false)])),
 ///         values: Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, false)])),
+///         owner_columns: None,
 ///         expires: false,
 ///         bucket_millis: 1,
 ///         chained: false,

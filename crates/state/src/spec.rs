@@ -15,6 +15,9 @@ pub struct StateSpec {
     pub keys: SchemaRef,
     /// Columns of the value; may be empty (the store is then a set).
     pub values: SchemaRef,
+    /// How many leading key columns decide which partition owns a key; `None`: all of them. Fewer keep what belongs
+    /// together in one partition, such as the values that a group has seen, whatever the number of partitions.
+    pub owner_columns: Option<usize>,
     /// Whether each key carries an expiry, derived from the key.
     pub expires: bool,
     /// Minimum width of a time bucket in milliseconds; at least 1. Rows that expire in the same bucket live in one
@@ -73,6 +76,14 @@ impl Shape {
     /// Number of key columns.
     pub(crate) fn key_columns(&self) -> usize {
         self.spec.keys.fields().len()
+    }
+
+    /// Number of leading key columns that decide which partition owns a key.
+    pub(crate) fn owner_columns(&self) -> usize {
+        let all = self.key_columns();
+        self.spec
+            .owner_columns
+            .map_or(all, |columns| columns.min(all))
     }
 
     /// Position of the first and the position after the last value column in a stored row.

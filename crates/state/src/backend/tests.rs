@@ -22,6 +22,7 @@ fn spec() -> StateSpec {
     StateSpec {
         keys: schema("key"),
         values: schema("value"),
+        owner_columns: None,
         expires: false,
         bucket_millis: 1,
         chained: false,

@@ -69,6 +69,7 @@ impl World {
         let spec = StateSpec {
             keys: script.keys.schema(),
             values: Arc::new(Schema::new(values.to_vec())),
+            owner_columns: None,
             expires: script.expires,
             bucket_millis: script.bucket_millis,
             chained: script.chained,

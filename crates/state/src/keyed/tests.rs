@@ -20,6 +20,7 @@ fn spec() -> StateSpec {
     StateSpec {
         keys: schema(&[("key", DataType::Int64)]),
         values: schema(&[("value", DataType::Int64)]),
+        owner_columns: None,
         expires: false,
         bucket_millis: 1,
         chained: false,
