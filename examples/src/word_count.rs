@@ -92,8 +92,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let session = session()?;
-        let (query, accepted) = tokio::join!(socket(&session, port, "memory"), listener.accept());
-        let (query, (mut peer, _)) = (query?, accepted.expect("the query connects"));
+        let query = socket(&session, port, "memory").await?;
+        let (mut peer, _) = listener.accept().await.expect("the query has connected");
         peer.write_all(b"To be or\nnot to be\n")
             .await
             .expect("the lines go out");
