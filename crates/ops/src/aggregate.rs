@@ -14,6 +14,7 @@ use datafusion::{
         compute::{concat_batches, filter_record_batch, take_arrays},
         datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
     },
+    common::tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     error::{DataFusionError, Result},
     execution::TaskContext,
     functions_aggregate::count::count_udaf,
@@ -38,10 +39,12 @@ use crate::{
     distinct::{distinct_spec, distinct_store, new_values},
     exchange::{TagOriginExec, exchange_by_key, in_order_of_origin},
     expiry::Expiry,
+    limit::StreamLimitExec,
     node::{display_as, no_expressions, properties, unary_node},
     report::Report,
     runtime::{EpochRuntime, external},
     state_provider::StateAddress,
+    window::AssignWindowsExec,
 };
 
 /// Name of the store that holds the groups.
@@ -164,10 +167,27 @@ impl StatefulAggregateExec {
         let mut input = Arc::clone(&self.input);
         if self.definition.layout.order_sensitive() {
             input = Arc::new(TagOriginExec::new(input));
+        } else {
+            input = windows_in_any_order(input)?;
         }
         let input = exchange_by_key(input, self.definition.keys, partitions)?;
         Ok(Self::over(input, Arc::clone(&self.definition), self.bound))
     }
+}
+
+/// Lets the windows below an aggregation come in the order that costs least, down to the next operator that counts on
+/// the order of rows.
+fn windows_in_any_order(input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let relaxed = input.transform_down(|node| {
+        if node.is::<StreamLimitExec>() || node.is::<StatefulAggregateExec>() {
+            return Ok(Transformed::new(node, false, TreeNodeRecursion::Jump));
+        }
+        Ok(match node.downcast_ref::<AssignWindowsExec>() {
+            Some(windows) => Transformed::yes(Arc::new(windows.in_any_order()) as _),
+            None => Transformed::no(node),
+        })
+    })?;
+    Ok(relaxed.data)
 }
 
 /// The grouping columns; one constant column where there are none, because a key must have a column.

@@ -1,14 +1,15 @@
 //! Assigns rows to time windows: tumbling and sliding.
 //!
-//! A row of a sliding window belongs to several windows. Instead of copying rows, each batch is passed on once per
-//! window position with the same columns and another start: nothing is copied but the starts.
+//! A row of a sliding window belongs to several windows. Where the order of rows is of no account, each batch is passed
+//! on once per window position with the same columns and another start: nothing is copied but the starts. Otherwise rows
+//! are copied, so that each window sees its rows in the order of their arrival.
 
 use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, RecordBatch},
-        compute::{filter_record_batch, is_not_null},
+        array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, RecordBatch, UInt32Array},
+        compute::{filter_record_batch, is_not_null, take_arrays},
         datatypes::{
             ArrowPrimitiveType, DataType, Field, Schema, SchemaRef, TimeUnit,
             TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
@@ -22,7 +23,7 @@ use datafusion::{
         stream::RecordBatchStreamAdapter,
     },
 };
-use futures::{TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future::ready, stream};
 
 use crate::node::{display_as, no_expressions, properties, unary_node};
 
@@ -98,8 +99,12 @@ pub struct AssignWindowsExec {
     windows: Windows,
     scaled: Scaled,
     start_name: String,
+    in_order: bool,
     properties: Arc<PlanProperties>,
 }
+
+/// Rows that leave at a time where rows are copied.
+const COPIED_ROWS: usize = 8_192;
 
 /// The input's columns and the start of the window.
 pub fn windowed_schema(input: &Schema, time: usize, start_name: &str) -> SchemaRef {
@@ -136,8 +141,42 @@ impl AssignWindowsExec {
             time,
             windows,
             start_name,
+            in_order: true,
         })
     }
+
+    /// The same windows for a reader to whom the order of rows means nothing.
+    #[must_use]
+    pub fn in_any_order(&self) -> Self {
+        Self {
+            in_order: false,
+            ..self.clone()
+        }
+    }
+}
+
+/// The rows that belong to windows, as often as they do and in their order, and the starts of these windows.
+fn rows_and_starts<T: ArrowPrimitiveType<Native = i64>>(
+    times: &PrimitiveArray<T>,
+    scaled: Scaled,
+    positions: i64,
+) -> (UInt32Array, ArrayRef) {
+    let mut rows = Vec::with_capacity(times.len() * usize::try_from(positions).unwrap_or(1));
+    let mut starts = Vec::with_capacity(rows.capacity());
+    for (row, time) in (0_u32..).zip(times.iter()) {
+        let Some(time) = time else { continue };
+        let last = scaled.last_start(time);
+        for position in 0..positions {
+            let start = last.saturating_sub(position * scaled.slide);
+            if time < start.saturating_add(scaled.size) {
+                rows.push(row);
+                starts.push(start);
+            }
+        }
+    }
+    let starts = PrimitiveArray::<T>::from_iter_values(starts);
+    let starts = starts.with_data_type(times.data_type().clone());
+    (rows.into(), Arc::new(starts))
 }
 
 /// Starts of the windows at one position: 0 is the last window that holds the time, 1 the one before, …
@@ -160,6 +199,39 @@ fn starts_at<T: ArrowPrimitiveType<Native = i64>>(
     (Arc::new(starts), inside)
 }
 
+/// The rows that have a time.
+fn without_null_times(batch: RecordBatch, time: usize) -> Result<RecordBatch> {
+    if batch.column(time).null_count() == 0 {
+        return Ok(batch);
+    }
+    let present = is_not_null(batch.column(time))?;
+    Ok(filter_record_batch(&batch, &present)?)
+}
+
+/// Calls a generic function for the unit of a column of timestamps.
+macro_rules! for_unit {
+    ($times:expr, $function:ident, $($argument:expr),+) => {
+        match $times.data_type() {
+            DataType::Timestamp(TimeUnit::Second, _) => {
+                $function($times.as_primitive::<TimestampSecondType>(), $($argument),+)
+            }
+            DataType::Timestamp(TimeUnit::Millisecond, _) => {
+                $function($times.as_primitive::<TimestampMillisecondType>(), $($argument),+)
+            }
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                $function($times.as_primitive::<TimestampMicrosecondType>(), $($argument),+)
+            }
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+                $function($times.as_primitive::<TimestampNanosecondType>(), $($argument),+)
+            }
+            other => {
+                return Err(DataFusionError::Internal(format!("a window's time has become {other}")));
+            }
+        }
+    };
+}
+
+/// The rows of a batch in the window at one position.
 fn assign(
     batch: &RecordBatch,
     time: usize,
@@ -168,20 +240,7 @@ fn assign(
     schema: &SchemaRef,
 ) -> Result<RecordBatch> {
     let times = batch.column(time);
-    macro_rules! by_unit {
-        ($($unit:pat => $kind:ty),+ $(,)?) => {
-            match times.data_type() {
-                $(DataType::Timestamp($unit, _) => starts_at(times.as_primitive::<$kind>(), scaled, position),)+
-                other => return Err(DataFusionError::Internal(format!("a window's time has become {other}"))),
-            }
-        };
-    }
-    let (starts, inside) = by_unit!(
-        TimeUnit::Second => TimestampSecondType,
-        TimeUnit::Millisecond => TimestampMillisecondType,
-        TimeUnit::Microsecond => TimestampMicrosecondType,
-        TimeUnit::Nanosecond => TimestampNanosecondType,
-    );
+    let (starts, inside) = for_unit!(times, starts_at, scaled, position);
     let mut columns = batch.columns().to_vec();
     columns.push(starts);
     let assigned = RecordBatch::try_new(Arc::clone(schema), columns)?;
@@ -189,6 +248,21 @@ fn assign(
         Some(inside) => Ok(filter_record_batch(&assigned, &inside)?),
         None => Ok(assigned),
     }
+}
+
+/// The rows of a batch in all their windows, row after row.
+fn assign_in_order(
+    batch: &RecordBatch,
+    time: usize,
+    scaled: Scaled,
+    positions: i64,
+    schema: &SchemaRef,
+) -> Result<RecordBatch> {
+    let times = batch.column(time);
+    let (rows, starts) = for_unit!(times, rows_and_starts, scaled, positions);
+    let mut columns = take_arrays(batch.columns(), &rows, None)?;
+    columns.push(starts);
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
 display_as!(AssignWindowsExec, |this, f| {
@@ -204,12 +278,10 @@ display_as!(AssignWindowsExec, |this, f| {
 
 impl ExecutionPlan for AssignWindowsExec {
     unary_node!("AssignWindowsExec", |this, input| {
-        Ok(Arc::new(Self::try_new(
-            input,
-            this.time,
-            this.windows,
-            this.start_name.clone(),
-        )?))
+        Ok(Arc::new(Self {
+            in_order: this.in_order,
+            ..Self::try_new(input, this.time, this.windows, this.start_name.clone())?
+        }))
     });
     no_expressions!();
 
@@ -224,22 +296,27 @@ impl ExecutionPlan for AssignWindowsExec {
     ) -> Result<SendableRecordBatchStream> {
         let (time, scaled, schema) = (self.time, self.scaled, self.schema());
         let positions = self.windows.overlapping();
+        let copies = self.in_order && positions > 1;
+        let slice = COPIED_ROWS / usize::try_from(positions).unwrap_or(COPIED_ROWS).max(1);
+        let slice = slice.max(1);
         let batches = self
             .input
             .execute(partition, context)?
+            .and_then(move |batch| ready(without_null_times(batch, time)))
             .map_ok(move |batch| {
                 let schema = Arc::clone(&schema);
-                let timed = if batch.column(time).null_count() > 0 {
-                    is_not_null(batch.column(time))
-                        .and_then(|present| filter_record_batch(&batch, &present))
-                        .map_err(DataFusionError::from)
+                if copies {
+                    let firsts = (0..batch.num_rows()).step_by(slice);
+                    let slices = firsts.map(move |first| {
+                        let rows = batch.slice(first, slice.min(batch.num_rows() - first));
+                        assign_in_order(&rows, time, scaled, positions, &schema)
+                    });
+                    stream::iter(slices).boxed()
                 } else {
-                    Ok(batch)
-                };
-                stream::iter((0..positions).map(move |position| match &timed {
-                    Ok(batch) => assign(batch, time, scaled, position, &schema),
-                    Err(error) => Err(DataFusionError::Execution(error.to_string())),
-                }))
+                    let assigned = (0..positions)
+                        .map(move |position| assign(&batch, time, scaled, position, &schema));
+                    stream::iter(assigned).boxed()
+                }
             })
             .try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(
@@ -297,6 +374,28 @@ mod tests {
             window_starts(11 * SECOND, &shape),
             [3, 6, 9].map(|s| s * SECOND)
         );
+    }
+
+    #[test]
+    fn in_order_each_window_sees_its_rows_as_they_came() {
+        let shape = windows(10, 5, 0);
+        let micros = [12, 3, 7, 11, 8].map(|second| second * SECOND);
+        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(micros.to_vec()));
+        let schema = Schema::new(vec![Field::new("t", times.data_type().clone(), true)]);
+        let batch = RecordBatch::try_new(Arc::new(schema.clone()), vec![times]).unwrap();
+        let out = windowed_schema(&schema, 0, "w");
+        let scaled = shape.in_unit(TimeUnit::Microsecond).unwrap();
+        let assigned = assign_in_order(&batch, 0, scaled, shape.overlapping(), &out).unwrap();
+        let column = |n: usize| {
+            assigned
+                .column(n)
+                .as_primitive::<TimestampMicrosecondType>()
+        };
+        let in_window: Vec<i64> = (0..assigned.num_rows())
+            .filter(|row| column(1).value(*row) == 5 * SECOND)
+            .map(|row| column(0).value(row) / SECOND)
+            .collect();
+        assert_eq!(in_window, [12, 7, 11, 8]);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Case {
     pub query: QueryShape,
     /// Partitions of its state.
     pub partitions: usize,
+    /// Committed epochs whose records stay readable.
+    pub batches_retained: u64,
     /// Its input.
     pub steps: Vec<CaseStep>,
 }
@@ -105,6 +107,7 @@ impl Case {
             seed,
             query,
             partitions: random.random_range(1..=4),
+            batches_retained: random.random_range(2..=4),
             steps,
         }
     }

@@ -143,6 +143,7 @@ impl<'a> Bench<'a> {
                 .checkpoint(Arc::clone(&self.checkpoint) as Arc<dyn Storage>)
                 .into_spec(None)?;
             spec.settings.state_partitions = Some(self.partitions);
+            spec.settings.min_batches_to_retain = self.case.batches_retained;
             self.running = Some((Driver::start(spec).await?, sink));
         }
         self.running
@@ -354,7 +355,7 @@ mod tests {
     use crate::cell::same_row;
 
     /// How many random cases the gate runs; more with the variable `HEADWATER_ORACLE_CASES`.
-    const CASES: u64 = 60;
+    const CASES: u64 = 150;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_a_stream_gives_is_the_batch_answer() {
