@@ -27,7 +27,7 @@ pub(super) type Answer = BTreeMap<(i64, String), Vec<i64>>;
 /// One row of input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
-    /// Event time, in microseconds; no two rows share it.
+    /// Event time, in microseconds; no two of a thousand rows share it.
     pub(super) time: i64,
     pub(super) key: String,
     pub(super) value: i64,
@@ -58,15 +58,16 @@ pub(super) fn rows(files: usize, rows: usize, seed: u64) -> Vec<Vec<Row>> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut made: Vec<Vec<Row>> = (0..files as i64)
         .map(|file| {
-            (0..rows as i64)
-                .map(|row| {
+            let numbers = file * rows as i64..(file + 1) * rows as i64;
+            numbers
+                .map(|number| {
                     let lateness = match random.random_range(0..4) {
                         0 => random.random_range(0..30_000),
                         _ => 0,
                     };
                     let millis = file * STRIDE + random.random_range(0..STRIDE) - lateness;
                     Row {
-                        time: millis.max(0) * 1_000 + row,
+                        time: millis.max(0) * 1_000 + number % 1_000,
                         key: format!("k{}", random.random_range(0..5)),
                         value: random.random_range(0..100),
                     }

@@ -17,6 +17,8 @@ use headwater::{
     prelude::*,
 };
 
+use headwater_log::store::SimMachine;
+
 use super::{
     input::{self, Answer, Row},
     ledger::Ledger,
@@ -99,6 +101,8 @@ impl Query {
 
 /// A hand between the engine and what it rests on. By default it does nothing.
 pub(super) trait Tamper: Send + Sync {
+    fn machine(&self, _machine: &SimMachine) {}
+
     fn checkpoint(&self, checkpoint: Arc<dyn Storage>) -> Arc<dyn Storage> {
         checkpoint
     }
