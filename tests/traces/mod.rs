@@ -19,7 +19,11 @@ async fn recorded_scenarios_pass() {
     let files = scenario_files(&[folder]).expect("the scenarios can be listed");
     assert!(files.len() >= 160, "only {} scenarios", files.len());
     let listed = listed::parse(listed::DIFFERENCES).expect("the page of differences can be read");
-    assert!(listed.len() <= MOST_LISTED, "{} scenarios are listed", listed.len());
+    assert!(
+        listed.len() <= MOST_LISTED,
+        "{} scenarios are listed",
+        listed.len()
+    );
     let mut failed = Vec::new();
     for file in &files {
         let run = run_file(file).await;
@@ -27,5 +31,11 @@ async fn recorded_scenarios_pass() {
             failed.push(format!("{}: {}", run.name, run.verdict));
         }
     }
-    assert!(failed.is_empty(), "{} of {} differ:\n{}", failed.len(), files.len(), failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "{} of {} differ:\n{}",
+        failed.len(),
+        files.len(),
+        failed.join("\n")
+    );
 }
