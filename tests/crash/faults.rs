@@ -432,12 +432,15 @@ fn a_discarded_part_that_was_published_is_noticed() {
     assert_noticed(windows(), Output(GreedyDiscard), &["is missing"]);
 }
 
+/// Rows by epoch and partition.
+type Parts = BTreeMap<(u64, usize), Vec<RecordBatch>>;
+
 /// A sink that passes everything on, but not at the right moment.
 #[derive(Debug)]
 struct Hasty {
     sink: Arc<dyn Sink>,
     /// Rows by epoch and partition, where parts wait in memory for the commit.
-    waiting: Option<Mutex<BTreeMap<(u64, usize), Vec<RecordBatch>>>>,
+    waiting: Option<Mutex<Parts>>,
 }
 
 #[async_trait]
