@@ -132,7 +132,10 @@ impl Driver {
         };
         let metadata = match metadata {
             Some(metadata) => metadata,
-            None => EpochLog::create_metadata(storage.as_ref(), &present).await?,
+            None => {
+                refuse_lost_metadata(storage.as_ref()).await?;
+                EpochLog::create_metadata(storage.as_ref(), &present).await?
+            }
         };
         check_restart(&storage.to_string(), &metadata, &present)?;
         if metadata.query != id {
@@ -255,6 +258,19 @@ fn newest_ranges(history: &[Planned], sources: usize, next: Epoch) -> Vec<Source
                 .unwrap_or(SourceStep::Idle { at: None })
         })
         .collect()
+}
+
+/// A checkpoint that has epochs has had metadata: without it nobody can tell whether the query fits.
+async fn refuse_lost_metadata(storage: &dyn Storage) -> Result<()> {
+    match storage.list(layout::PLANS).await?.first() {
+        None => Ok(()),
+        Some(plan) => Err(Error::data(format!(
+            "'{}' in the checkpoint {storage} is missing, though there is '{}': put it back, or use another checkpoint \
+             to start over",
+            layout::METADATA,
+            plan.path
+        ))),
+    }
 }
 
 /// What the log's decision means for the first step.

@@ -419,3 +419,30 @@ async fn a_failure_in_the_background_fails_no_epoch_and_is_made_good_later() {
     assert!(plans <= 3, "{plans} plans");
     assert_eq!(world.rows().await.len(), 7);
 }
+
+#[tokio::test]
+async fn a_checkpoint_that_has_lost_its_metadata_is_refused() {
+    let world = Fixture::new();
+    world.a.append(&[(1, 1)]);
+    let mut first = world.start(Query::Rows, Trigger::Default).await.unwrap();
+    ran(&mut first).await;
+    let metadata = world.checkpoint.read(layout::METADATA).await.unwrap();
+    let lost = [layout::METADATA.to_owned()];
+    world.checkpoint.delete(&lost).await.unwrap();
+    let error = world
+        .start(Query::Rows, Trigger::Default)
+        .await
+        .expect_err("nobody can tell whether the query fits");
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(
+        error.message().contains("'metadata' in the checkpoint"),
+        "{error}"
+    );
+    let metadata = metadata.unwrap();
+    world
+        .checkpoint
+        .create(layout::METADATA, metadata)
+        .await
+        .unwrap();
+    world.start(Query::Rows, Trigger::Default).await.unwrap();
+}

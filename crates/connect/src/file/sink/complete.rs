@@ -6,6 +6,9 @@
 //! says one empty object a query, `_headwater/complete/{query}/{epoch}`, whose name is the newest whole epoch. It is empty
 //! because Polars refuses a folder in which anything but Parquet has content.
 //!
+//! The sink itself looks at it when a query starts: a checkpoint that knows less than the folder has lost records, or is
+//! an old copy, and going on from it would write rows twice.
+//!
 //! It is a bound from below and written behind the epoch, by a task of its own: no epoch waits for it, a lost write is
 //! made up for by the next one, and it does not grow with the number of epochs.
 
@@ -37,6 +40,16 @@ impl CompleteMark {
             path: format!("{FOLDER}/{}", naming::short(query)),
             writing: Mutex::new(None),
         }
+    }
+
+    /// The epoch that was marked last; none before the first.
+    pub(super) async fn newest(&self) -> Result<Option<Epoch>> {
+        let marks = self.storage.list(&self.path).await?;
+        let epochs = marks.iter().filter_map(|mark| {
+            let (_, name) = mark.path.rsplit_once('/')?;
+            name.parse().ok().map(Epoch)
+        });
+        Ok(epochs.max())
     }
 
     /// Says, a little later, that `epoch` is whole.

@@ -20,7 +20,7 @@ mod tests;
 use async_trait::async_trait;
 use futures::StreamExt;
 use headwater_core::{
-    BatchStream, EpochWrite, Error, PartWrite, Prepared, PreparedPart, Result, Sink,
+    BatchStream, Epoch, EpochWrite, Error, PartWrite, Prepared, PreparedPart, Result, Sink,
 };
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,22 @@ pub struct FileSink {
     kind: FileKind,
     partitioning: Partitioning,
     complete: CompleteMark,
+    /// The newest epoch that was whole when the run started.
+    published: Option<Epoch>,
+}
+
+impl FileSink {
+    /// Refuses an epoch that is in the folder already.
+    fn check_is_new(&self, epoch: Epoch) -> Result<()> {
+        match self.published {
+            Some(published) if epoch <= published => Err(Error::data(format!(
+                "epoch {epoch} is to be written to {}, where all epochs up to {published} are already: the checkpoint has \
+                 lost its newest records or is an old copy; put the newest one back, or write to another folder",
+                self.place
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[async_trait]
@@ -53,6 +69,7 @@ impl Sink for FileSink {
     }
 
     async fn prepare(&self, part: PartWrite, mut batches: BatchStream) -> Result<PreparedPart> {
+        self.check_is_new(part.write.epoch)?;
         let mut files = PartFiles::new(&self.kind, part);
         let mut rows = 0;
         while let Some(batch) = batches.next().await {

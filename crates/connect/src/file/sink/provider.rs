@@ -152,9 +152,11 @@ impl SinkProvider for FileSinkProvider {
             None => self.place.storage(&self.options.service)?,
         };
         let partitioning = Partitioning::new(&context.schema, &self.partition_by)?;
+        let complete = CompleteMark::new(Arc::clone(&storage), context.query);
         Ok(Arc::new(FileSink {
             place: self.place.to_string(),
-            complete: CompleteMark::new(Arc::clone(&storage), context.query),
+            published: complete.newest().await?,
+            complete,
             kind: FileKind {
                 format: self.format,
                 schema: Arc::clone(partitioning.file_schema()),

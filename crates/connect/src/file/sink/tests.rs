@@ -330,6 +330,52 @@ async fn readers_that_want_whole_epochs_get_them() {
 }
 
 #[tokio::test]
+async fn an_epoch_that_is_in_the_folder_is_not_written_again_by_a_checkpoint_that_forgot_it() {
+    let folder = TempDir::new().expect("a folder");
+    let provider = provider(FileFormat::Parquet, folder.path(), &[], &[]);
+    let sink = provider
+        .create(context(sink_schema()))
+        .await
+        .expect("a sink");
+    for epoch in 0..2 {
+        let part = prepare(&*sink, write(epoch, 1), 0, vec![people(&[1], &["a"])]).await;
+        sink.publish(&write(epoch, 1), &[part])
+            .await
+            .expect("published");
+    }
+    sink.close().await.expect("closed");
+    let next = provider
+        .create(context(sink_schema()))
+        .await
+        .expect("a sink");
+    let part = |epoch| PartWrite {
+        write: write(epoch, 2),
+        partition: 0,
+    };
+    let error = next
+        .prepare(part(1), stream::empty().boxed())
+        .await
+        .expect_err("epoch 1 is there");
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(
+        error.message().contains("all epochs up to 1 are already"),
+        "{error}"
+    );
+    next.prepare(part(2), stream::empty().boxed())
+        .await
+        .expect("epoch 2 is not");
+    let other = SinkContext {
+        query: QueryId(Uuid::from_u128(8 << 96)),
+        ..context(sink_schema())
+    };
+    let other = provider.create(other).await.expect("a sink");
+    other
+        .prepare(part(0), stream::empty().boxed())
+        .await
+        .expect("other queries are nobody's business");
+}
+
+#[tokio::test]
 async fn partition_columns_come_back_from_the_folders() {
     let folder = TempDir::new().expect("a folder");
     let sink = provider(

@@ -4,6 +4,7 @@
 //! and any file name works; every other place is reached through [`Storage`]. Nothing here remembers anything.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{ErrorKind, Read, Seek, SeekFrom},
     ops::Range,
@@ -84,6 +85,47 @@ impl Folder {
         };
         cost.examined
             .fetch_add(files.len() as u64, Ordering::Relaxed);
+        Ok(files)
+    }
+
+    /// The files as they are now, where they are not as they were listed: a file that could not be read may have been
+    /// replaced since. One that is gone stays as it was, and fails when it is read.
+    pub(crate) async fn as_they_are(&self, listed: Vec<FileEntry>) -> Result<Vec<FileEntry>> {
+        let current = match self {
+            Self::Local(root) => {
+                let root = root.clone();
+                let files = listed.clone();
+                aside(move || Ok(files.iter().filter_map(|file| stat(&root, file)).collect()))
+                    .await?
+            }
+            Self::Stored(storage) => {
+                let folders: BTreeSet<&str> = listed
+                    .iter()
+                    .map(|file| file.path.rsplit_once('/').map_or("", |(folder, _)| folder))
+                    .collect();
+                let mut current = BTreeMap::new();
+                for folder in folders {
+                    let objects = storage.list(folder).await?.into_iter();
+                    current.extend(objects.map(|it| (it.path, (it.size, it.modified_millis))));
+                }
+                current
+            }
+        };
+        let mut files = listed;
+        for file in &mut files {
+            match current.get(&file.path) {
+                Some(&(size, modified)) if (size, modified) != (file.size, file.modified) => {
+                    tracing::warn!(
+                        file = file.path,
+                        listed_bytes = file.size,
+                        bytes = size,
+                        "a file was replaced before the epoch that reads it was done: reading it as it is now"
+                    );
+                    (file.size, file.modified) = (size, modified);
+                }
+                _ => {}
+            }
+        }
         Ok(files)
     }
 
@@ -191,6 +233,15 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'sta
         })?,
         Err(_) => work(),
     }
+}
+
+/// Path, size and modification time of a file; none if it cannot be looked at.
+fn stat(root: &Path, file: &FileEntry) -> Option<(String, (u64, i64))> {
+    let metadata = fs::metadata(root.join(&file.path)).ok()?;
+    Some((
+        file.path.clone(),
+        (metadata.len(), modified_millis(&metadata)),
+    ))
 }
 
 fn vanished(file: &FileEntry) -> Error {

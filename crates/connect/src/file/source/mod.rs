@@ -5,7 +5,8 @@
 //! listings the backlog of the last one is consumed (`intake`), and known names are not examined again, so that an
 //! epoch costs what it takes, however many files the folder holds.
 //!
-//! Files that change after they were listed are not noticed, except that reading more than is there is an error.
+//! Files that change after they were listed are not noticed, except that reading more than is there is an error. An
+//! epoch that runs again after a restart takes its files as they are then, so that a damaged one can be replaced.
 
 mod adapt;
 mod columns;
@@ -27,7 +28,7 @@ mod tests;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use arrow::datatypes::SchemaRef;
@@ -58,6 +59,8 @@ pub struct FileSource {
     ledger: Ledger,
     watch: Watch,
     frozen: AtomicBool,
+    /// Number of the first file that no earlier run planned to read.
+    planned_before: AtomicU64,
     cost: ListingCost,
     clock: Arc<dyn Clock>,
 }
@@ -125,7 +128,11 @@ impl Source for FileSource {
     }
 
     async fn splits(&self, range: &OffsetRange, parallelism: usize) -> Result<Vec<Split>> {
-        let (_, files) = splits::files(range)?;
+        let (start, mut files) = splits::files(range)?;
+        if start < self.planned_before.load(Ordering::Acquire) {
+            // The run that planned it failed or died, perhaps because of a file that was mended since.
+            files = self.reader.folder.as_they_are(files).await?;
+        }
         splits::plan(&self.reader.folder, self.reader.format, files, parallelism).await
     }
 
@@ -135,6 +142,8 @@ impl Source for FileSource {
 
     async fn resume(&self, range: &OffsetRange) -> Result<()> {
         let (start, files) = splits::files(range)?;
+        let end = start + files.len() as u64;
+        self.planned_before.fetch_max(end, Ordering::AcqRel);
         self.intake
             .write()
             .resume(start, files)

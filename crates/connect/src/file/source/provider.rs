@@ -2,7 +2,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -29,7 +32,8 @@ use crate::file::{FileFormat, hive, place::Place};
 ///
 /// The path is a local one, `file://…`, `memory://name/…`, or with the features of the storage layer `s3://`, `gs://`
 /// or `az://`; a local path may also name a single file. Files must appear whole (written elsewhere or under a name that
-/// begins with `_` or `.`, then renamed): a file is read once, as long as it was when it was listed.
+/// begins with `_` or `.`, then renamed): a file is read once, as long as it was when it was listed. A file that makes
+/// an epoch fail may be replaced; the next start reads it as it is then.
 ///
 /// Columns are `schema`'s, each of which may be null; a column named like a `column=value` folder takes its values from
 /// there, `_metadata` holds facts about the file (`file_path`, `file_name`, `file_size`, `file_modification_time`).
@@ -192,6 +196,7 @@ impl FileSourceProvider {
             ledger: Ledger::new(log, cleaner),
             watch: Watch::new(watched, options.poll_millis),
             frozen: AtomicBool::new(false),
+            planned_before: AtomicU64::new(0),
             cost: ListingCost::default(),
             clock: context.clock,
             reader: Arc::new(FileReader {

@@ -927,6 +927,34 @@ async fn a_missing_folder_and_an_overwritten_list_are_clear_errors() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_replaced_after_a_failure_is_read_as_it_is_now() {
+    let folder = TempDir::new().expect("a folder");
+    let url = "memory://file-source-replaced/in";
+    let storage = headwater_log::storage_for_url(url, &Options::new()).expect("a storage");
+    put(&folder, "a.txt", 1, "damaged\n");
+    storage
+        .replace("a.txt", "damaged\n".into())
+        .await
+        .expect("written");
+    let local = folder.path().to_str().expect("UTF-8");
+    for place in [local, url] {
+        let made = || source(FileFormat::Text, None, Path::new(place), &[]);
+        let first = made().await.expect("a source");
+        let range = next(&*first, None).await.expect("discover");
+        let range = range.expect("a file");
+        put(&folder, "a.txt", 2, "mended\nand whole\n");
+        storage
+            .replace("a.txt", "mended\nand whole\n".into())
+            .await
+            .expect("written");
+        let second = made().await.expect("a source");
+        second.resume(&range).await.expect("resumed");
+        let rows = read(&*second, &range, 1).await.expect("rows");
+        assert_eq!(rows.num_rows(), 2, "{place}");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_file_waits_until_something_is_in_it() {
     let folder = TempDir::new().expect("a folder");
     put(&folder, "a.txt", 1, "");
