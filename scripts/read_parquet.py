@@ -71,6 +71,12 @@ def exists(folder):
     return files.get_file_info([path])[0].type != pyarrow.fs.FileType.NotFound
 
 
+def has_other_files(folder):
+    path, files = for_pyarrow(folder)
+    selector = pyarrow.fs.FileSelector(path, recursive=True, allow_not_found=True)
+    return any(found.size and not found.path.endswith(".parquet") for found in files.get_file_info(selector))
+
+
 def duckdb_glob(folder):
     connection = duckdb.connect()
     # The zone in which timestamps come out; rows are compared in UTC.
@@ -111,7 +117,13 @@ def polars_glob(folder):
 
 
 def polars_folder(folder):
-    return polars_scan(f"{folder}/")
+    try:
+        return polars_scan(f"{folder}/")
+    except (polars.exceptions.PolarsError, OSError) as error:
+        # In a bucket it does not look at the names first.
+        if is_s3(folder) and has_other_files(folder):
+            raise NotOnlyParquet(str(error)) from error
+        raise
 
 
 def pyarrow_dataset(folder):

@@ -1,6 +1,7 @@
 //! Integration tests over the whole engine, as modules of one binary.
 //!
 //! * `traces`: what a reference engine was recorded doing, epoch by epoch.
+//! * `bad_input`: damaged input and checkpoints, full disks, failing sinks.
 //! * `crash`: power failures at every durable step, processes killed at random moments, faults of the engine seeded.
 
 #![expect(
@@ -9,5 +10,6 @@
     reason = "tests fail by panicking and say what they swept"
 )]
 
+mod bad_input;
 mod crash;
 mod traces;

@@ -15,7 +15,7 @@ use headwater::{
 
 /// The calls of a storage that a fault may change; the others are nobody's business.
 #[async_trait]
-pub(super) trait Bend: fmt::Debug + Send + Sync + 'static {
+pub(crate) trait Bend: fmt::Debug + Send + Sync + 'static {
     async fn read(&self, storage: &dyn Storage, path: &str) -> Result<Option<Bytes>> {
         storage.read(path).await
     }
@@ -44,13 +44,13 @@ pub(super) trait Bend: fmt::Debug + Send + Sync + 'static {
 
 /// A storage with a fault.
 #[derive(Debug)]
-pub(super) struct BentStorage<B> {
+pub(crate) struct BentStorage<B> {
     storage: Arc<dyn Storage>,
     bend: B,
 }
 
 impl<B: Bend> BentStorage<B> {
-    pub(super) fn over(storage: Arc<dyn Storage>, bend: B) -> Arc<dyn Storage> {
+    pub(crate) fn over(storage: Arc<dyn Storage>, bend: B) -> Arc<dyn Storage> {
         Arc::new(Self { storage, bend })
     }
 }
@@ -109,9 +109,9 @@ impl<B: Bend> Storage for BentStorage<B> {
 
 /// A source as a session knows it, made by another one and then wrapped.
 #[derive(Debug)]
-pub(super) struct WrappedSource {
-    pub(super) provider: Arc<dyn SourceProvider>,
-    pub(super) wrap: fn(Arc<dyn Source>) -> Arc<dyn Source>,
+pub(crate) struct WrappedSource {
+    pub(crate) provider: Arc<dyn SourceProvider>,
+    pub(crate) wrap: fn(Arc<dyn Source>) -> Arc<dyn Source>,
 }
 
 #[async_trait]
@@ -131,9 +131,9 @@ impl SourceProvider for WrappedSource {
 
 /// A sink as a session knows it, made by another one and then wrapped.
 #[derive(Debug)]
-pub(super) struct WrappedSink {
-    pub(super) provider: Arc<dyn SinkProvider>,
-    pub(super) wrap: fn(Arc<dyn Sink>) -> Arc<dyn Sink>,
+pub(crate) struct WrappedSink {
+    pub(crate) provider: Arc<dyn SinkProvider>,
+    pub(crate) wrap: fn(Arc<dyn Sink>) -> Arc<dyn Sink>,
 }
 
 #[async_trait]

@@ -12,13 +12,13 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::input::Answer;
 
 /// Whether any reader of data files would take this path for one.
-pub(super) fn is_data_file(path: &str) -> bool {
+pub(crate) fn is_data_file(path: &str) -> bool {
     let is_hidden = |name: &str| name.starts_with(['_', '.']);
     path.ends_with(".parquet") && !path.split('/').any(is_hidden)
 }
 
 /// Adds one row; one of the same key is there too often.
-pub(super) fn insert(
+pub(crate) fn insert(
     answer: &mut Answer,
     key: (i64, String),
     measures: Vec<i64>,
@@ -30,7 +30,7 @@ pub(super) fn insert(
 }
 
 /// The rows of a batch: `start` (0 if there is no such column), `key`, and the measures in their order.
-pub(super) fn rows(batch: &RecordBatch) -> Vec<(i64, String, Vec<i64>)> {
+pub(crate) fn rows(batch: &RecordBatch) -> Vec<(i64, String, Vec<i64>)> {
     let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
     let starts = batch
         .column_by_name("start")
@@ -61,7 +61,7 @@ pub(super) fn rows(batch: &RecordBatch) -> Vec<(i64, String, Vec<i64>)> {
 }
 
 /// What a reader finds in these files; a file that cannot be read and a row that is there twice are wrong.
-pub(super) fn content<'a>(
+pub(crate) fn content<'a>(
     files: impl IntoIterator<Item = (&'a String, &'a Bytes)>,
 ) -> Result<Answer, String> {
     let mut answer = Answer::new();
@@ -85,7 +85,7 @@ pub(super) fn content<'a>(
 }
 
 /// Whatever is there is right; something may still be missing.
-pub(super) fn only_expected(seen: &Answer, expected: &Answer) -> Result<(), String> {
+pub(crate) fn only_expected(seen: &Answer, expected: &Answer) -> Result<(), String> {
     for (key, measures) in seen {
         match expected.get(key) {
             Some(right) if right == measures => {}
@@ -97,7 +97,7 @@ pub(super) fn only_expected(seen: &Answer, expected: &Answer) -> Result<(), Stri
 }
 
 /// Everything is there, each once.
-pub(super) fn everything(seen: &Answer, expected: &Answer) -> Result<(), String> {
+pub(crate) fn everything(seen: &Answer, expected: &Answer) -> Result<(), String> {
     only_expected(seen, expected)?;
     match expected.iter().find(|(key, _)| !seen.contains_key(*key)) {
         None => Ok(()),

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
 use datafusion::arrow::{
     array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    json::LineDelimitedWriter,
 };
 use parquet::arrow::ArrowWriter;
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -22,15 +23,15 @@ const STRIDE: i64 = 5_000;
 
 /// What a table holds: measures by (time in microseconds, key). Whoever fills one from files finds what is there
 /// twice.
-pub(super) type Answer = BTreeMap<(i64, String), Vec<i64>>;
+pub(crate) type Answer = BTreeMap<(i64, String), Vec<i64>>;
 
 /// One row of input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
+pub(crate) struct Row {
     /// Event time, in microseconds; no two of a thousand rows share it.
-    pub(super) time: i64,
-    pub(super) key: String,
-    pub(super) value: i64,
+    pub(crate) time: i64,
+    pub(crate) key: String,
+    pub(crate) value: i64,
 }
 
 impl Row {
@@ -40,7 +41,7 @@ impl Row {
     }
 }
 
-pub(super) fn schema() -> SchemaRef {
+pub(crate) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new(
             "time",
@@ -54,7 +55,7 @@ pub(super) fn schema() -> SchemaRef {
 
 /// What `files` files of `rows` rows hold, and the two at the end. Most rows come in order of event time, some come
 /// a little or much too late.
-pub(super) fn rows(files: usize, rows: usize, seed: u64) -> Vec<Vec<Row>> {
+pub(crate) fn rows(files: usize, rows: usize, seed: u64) -> Vec<Vec<Row>> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut made: Vec<Vec<Row>> = (0..files as i64)
         .map(|file| {
@@ -87,14 +88,14 @@ pub(super) fn rows(files: usize, rows: usize, seed: u64) -> Vec<Vec<Row>> {
 }
 
 /// Writes one Parquet file for each of `files`, in order.
-pub(super) fn write(folder: &Path, files: &[Vec<Row>]) {
+pub(crate) fn write(folder: &Path, files: &[Vec<Row>]) {
     for (number, rows) in files.iter().enumerate() {
         write_file(&folder.join(format!("{number:05}.parquet")), rows);
     }
 }
 
-pub(super) fn write_file(path: &Path, rows: &[Row]) {
-    let batch = RecordBatch::try_new(
+fn batch(rows: &[Row]) -> RecordBatch {
+    RecordBatch::try_new(
         schema(),
         vec![
             Arc::new(
@@ -109,19 +110,40 @@ pub(super) fn write_file(path: &Path, rows: &[Row]) {
             )),
         ],
     )
-    .expect("the columns fit the schema");
+    .expect("the columns fit the schema")
+}
+
+/// One file of JSON lines.
+pub(crate) fn write_json(path: &Path, rows: &[Row]) {
+    let file = File::create(path).expect("the file can be made");
+    let mut writer = LineDelimitedWriter::new(file);
+    writer.write(&batch(rows)).expect("the rows can be written");
+    writer.finish().expect("the file can be finished");
+}
+
+/// One Parquet file.
+pub(crate) fn write_file(path: &Path, rows: &[Row]) {
     let file = File::create(path).expect("the file can be made");
     let mut writer = ArrowWriter::try_new(file, schema(), None).expect("a writer");
-    writer.write(&batch).expect("the batch can be written");
+    writer.write(&batch(rows)).expect("the rows can be written");
     writer.close().expect("the file can be closed");
 }
 
 /// Rows and their sum by (start of the window, key), for the windows that the watermark closes. Late rows are left
 /// out: those whose window the watermark of the epoch before had reached.
-pub(super) fn closed_windows(files: &[Vec<Row>]) -> Answer {
+pub(crate) fn closed_windows(files: &[Vec<Row>]) -> Answer {
+    closed_windows_in_runs(files, &[])
+}
+
+/// As [`closed_windows`], where runs have come to their end before the files of these numbers: with an epoch without
+/// data, after which rows are late against the newest watermark.
+pub(crate) fn closed_windows_in_runs(files: &[Vec<Row>], ends: &[usize]) -> Answer {
     let (mut open, mut closed) = (Answer::new(), Answer::new());
     let (mut late, mut now) = (0, 0);
-    for file in files {
+    for (number, file) in files.iter().enumerate() {
+        if ends.contains(&number) {
+            late = now;
+        }
         for row in file {
             if row.window() + WINDOW > late {
                 let key = (row.window() * 1_000, row.key.clone());
@@ -140,7 +162,7 @@ pub(super) fn closed_windows(files: &[Vec<Row>]) -> Answer {
 }
 
 /// Every row that a filter on `value` lets through.
-pub(super) fn filtered(files: &[Vec<Row>]) -> Answer {
+pub(crate) fn filtered(files: &[Vec<Row>]) -> Answer {
     let mut answer = Answer::new();
     for row in files.iter().flatten().filter(|row| row.value >= 20) {
         let twice = answer.insert((row.time, row.key.clone()), vec![row.value]);
@@ -150,7 +172,7 @@ pub(super) fn filtered(files: &[Vec<Row>]) -> Answer {
 }
 
 /// Number, sum, smallest and greatest value, and number of different ones, by key.
-pub(super) fn totals(files: &[Vec<Row>]) -> Answer {
+pub(crate) fn totals(files: &[Vec<Row>]) -> Answer {
     let mut values: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     for row in files.iter().flatten() {
         values.entry(row.key.clone()).or_default().push(row.value);

@@ -28,7 +28,7 @@ struct Book {
 
 /// The service. Clones are the same one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ledger(Arc<Mutex<Book>>);
+pub(crate) struct Ledger(Arc<Mutex<Book>>);
 
 impl Ledger {
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -40,7 +40,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The first thing that no sink may see.
-    pub(super) fn published(&self) -> Result<BTreeMap<u64, Answer>, String> {
+    pub(crate) fn published(&self) -> Result<BTreeMap<u64, Answer>, String> {
         let book = self.book();
         match book.wrongs.first() {
             Some(wrong) => Err(wrong.clone()),

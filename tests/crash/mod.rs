@@ -1,6 +1,7 @@
 //! Crashes, and what is left of a query after them.
 //!
 //! * `sweep`: the power of a simulated machine fails at every durable step in turn.
+//! * `s3`: a process dies at every request to a server that speaks S3.
 //! * `two_runs`: a run that was thought dead goes on beside its successor.
 //! * `faults`: the sweep notices an engine that is wrong.
 //! * `kill`: a child process is killed at random moments and started again until it is done; what it wrote is read by
@@ -10,12 +11,14 @@
 //! out.
 
 mod bend;
-mod check;
+pub(crate) mod check;
 mod faults;
-mod input;
+pub(crate) mod input;
 mod kill;
-mod ledger;
-mod pipeline;
-mod readers;
-mod sweep;
+pub(crate) mod ledger;
+mod mortal;
+pub(crate) mod pipeline;
+pub(crate) mod readers;
+mod s3;
+pub(crate) mod sweep;
 mod two_runs;

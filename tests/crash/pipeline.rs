@@ -29,7 +29,7 @@ const NOW: i64 = 1_000_000_000_000;
 
 /// A query over the files of `input`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Query {
+pub(crate) enum Query {
     /// Rows through a filter, into Parquet files.
     Stateless,
     /// Tumbling windows with a watermark, in append mode, into Parquet files.
@@ -42,7 +42,7 @@ pub(super) enum Query {
 
 impl Query {
     /// The result over a table, growing or not.
-    pub(super) fn over(self, table: DataFrame) -> Result<DataFrame> {
+    pub(crate) fn over(self, table: DataFrame) -> Result<DataFrame> {
         match self {
             Self::Stateless => table.filter(col("value").gt_eq(lit(20)))?.select_expr([
                 "time AS start",
@@ -67,7 +67,7 @@ impl Query {
         }
     }
 
-    pub(super) fn mode(self) -> OutputMode {
+    pub(crate) fn mode(self) -> OutputMode {
         match self {
             Self::Stateless | Self::Windows => OutputMode::Append,
             Self::Update => OutputMode::Update,
@@ -76,12 +76,12 @@ impl Query {
     }
 
     /// Whether the result is a folder of Parquet files.
-    pub(super) fn writes_files(self) -> bool {
+    pub(crate) fn writes_files(self) -> bool {
         self.mode() == OutputMode::Append
     }
 
     /// What the output holds at the end (files), or in the last epoch that touched every key (the ledger).
-    pub(super) fn answer(self, files: &[Vec<Row>]) -> Answer {
+    pub(crate) fn answer(self, files: &[Vec<Row>]) -> Answer {
         match self {
             Self::Stateless => input::filtered(files),
             Self::Windows => input::closed_windows(files),
@@ -90,7 +90,7 @@ impl Query {
     }
 
     /// What epoch `epoch`, which takes one file, gives to the ledger.
-    pub(super) fn answer_of_epoch(self, files: &[Vec<Row>], epoch: usize) -> Answer {
+    pub(crate) fn answer_of_epoch(self, files: &[Vec<Row>], epoch: usize) -> Answer {
         let mut answer = self.answer(&files[..=epoch]);
         if self == Self::Update {
             answer.retain(|(_, key), _| files[epoch].iter().any(|row| row.key == *key));
@@ -100,7 +100,7 @@ impl Query {
 }
 
 /// A hand between the engine and what it rests on. By default it does nothing.
-pub(super) trait Tamper: Send + Sync {
+pub(crate) trait Tamper: Send + Sync {
     fn machine(&self, _machine: &SimMachine) {}
 
     fn checkpoint(&self, checkpoint: Arc<dyn Storage>) -> Arc<dyn Storage> {
@@ -121,13 +121,13 @@ pub(super) trait Tamper: Send + Sync {
 }
 
 /// Everything works as it should.
-pub(super) struct Honest;
+pub(crate) struct Honest;
 
 impl Tamper for Honest {}
 
 /// What an epoch reported, as far as it must be the same whenever the epoch runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Report {
+pub(crate) struct Report {
     input_rows: u64,
     watermark: Option<String>,
     /// Rows in state, updated, removed, dropped as late; by operator.
@@ -155,18 +155,18 @@ impl Report {
 }
 
 /// Reports by epoch.
-pub(super) type Reports = BTreeMap<u64, Report>;
+pub(crate) type Reports = BTreeMap<u64, Report>;
 
 /// What a query runs in: the places that a crash spares, and those it does not, as they are now.
-pub(super) struct World<'a> {
-    pub(super) query: Query,
-    pub(super) input: &'a Path,
-    pub(super) source_options: &'a [(&'static str, &'static str)],
-    pub(super) checkpoint: Arc<dyn Storage>,
-    pub(super) output: Arc<dyn Storage>,
-    pub(super) ledger: Ledger,
-    pub(super) tamper: &'a dyn Tamper,
-    pub(super) reports: &'a Mutex<Reports>,
+pub(crate) struct World<'a> {
+    pub(crate) query: Query,
+    pub(crate) input: &'a Path,
+    pub(crate) source_options: &'a [(&'static str, &'static str)],
+    pub(crate) checkpoint: Arc<dyn Storage>,
+    pub(crate) output: Arc<dyn Storage>,
+    pub(crate) ledger: Ledger,
+    pub(crate) tamper: &'a dyn Tamper,
+    pub(crate) reports: &'a Mutex<Reports>,
 }
 
 impl World<'_> {
@@ -195,7 +195,7 @@ impl World<'_> {
     }
 
     /// The query, ready to be started.
-    pub(super) async fn spec(&self) -> Result<QuerySpec> {
+    pub(crate) async fn spec(&self) -> Result<QuerySpec> {
         let session = Session::builder()
             .clock(Arc::new(ManualClock::at(NOW)))
             .settings(Settings {
@@ -218,7 +218,7 @@ impl World<'_> {
     }
 
     /// Starts the query and runs it until there is nothing left to do.
-    pub(super) async fn run(&self) -> Result<()> {
+    pub(crate) async fn run(&self) -> Result<()> {
         let mut driver = Driver::start(self.spec().await?).await?;
         loop {
             match driver.step().await? {

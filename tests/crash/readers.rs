@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
@@ -16,7 +16,7 @@ use super::{check, input::Answer};
 ///
 /// # Errors
 /// A key that is there twice, or a file that cannot be read: failures at any moment.
-pub(super) async fn by_datafusion(folder: &Path) -> Result<Answer, String> {
+pub(crate) async fn by_datafusion(folder: &Path) -> Result<Answer, String> {
     let mut answer = Answer::new();
     if !has_parquet(folder) {
         return Ok(answer);
@@ -44,31 +44,45 @@ fn has_parquet(folder: &Path) -> bool {
     })
 }
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The interpreter that has the readers and the S3 server: `HEADWATER_READERS_PYTHON`, or the one that
+/// `scripts/readers-env` makes.
+pub(crate) fn python() -> String {
+    std::env::var("HEADWATER_READERS_PYTHON").unwrap_or_else(|_| {
+        let made = Command::new(root().join("scripts/readers-env"))
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("scripts/readers-env can be run: it needs bash and Python 3.11 with venv");
+        assert!(
+            made.status.success(),
+            "DuckDB, Polars and pyarrow could not be installed: run scripts/readers-env by hand to see why"
+        );
+        String::from_utf8_lossy(&made.stdout).trim().to_owned()
+    })
+}
+
 /// DuckDB, Polars and pyarrow in a process of their own, asked line by line.
-pub(super) struct OtherReaders {
+pub(crate) struct OtherReaders {
     process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
 impl OtherReaders {
-    /// Starts them with the interpreter that `scripts/readers-env` makes.
-    pub(super) fn start() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let python = std::env::var("HEADWATER_READERS_PYTHON").unwrap_or_else(|_| {
-            let made = Command::new(root.join("scripts/readers-env"))
-                .stderr(Stdio::inherit())
-                .output()
-                .expect("scripts/readers-env can be run: it needs bash and Python 3.11 with venv");
-            assert!(
-                made.status.success(),
-                "DuckDB, Polars and pyarrow could not be installed: run scripts/readers-env by hand to see why"
-            );
-            String::from_utf8_lossy(&made.stdout).trim().to_owned()
-        });
-        let mut process = Command::new(python)
-            .arg(root.join("scripts/read_parquet.py"))
+    /// Starts them.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts them with these variables in their environment.
+    pub(crate) fn start_with(environment: &[(&'static str, String)]) -> Self {
+        let mut process = Command::new(python())
+            .arg(root().join("scripts/read_parquet.py"))
             .arg("--serve")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -83,7 +97,7 @@ impl OtherReaders {
     }
 
     /// What each reader sees: rows, and duplicates of `key`.
-    pub(super) fn read(&mut self, folder: &str, key: &[&str]) -> BTreeMap<String, Value> {
+    pub(crate) fn read(&mut self, folder: &str, key: &[&str]) -> BTreeMap<String, Value> {
         writeln!(self.input, "{}", json!({ "folder": folder, "key": key }))
             .expect("the readers listen");
         let mut line = String::new();
@@ -94,7 +108,7 @@ impl OtherReaders {
     }
 
     /// No reader sees a key twice, whatever is going on.
-    pub(super) fn see_nothing_twice(&mut self, folder: &str, key: &[&str]) {
+    pub(crate) fn see_nothing_twice(&mut self, folder: &str, key: &[&str]) {
         for (reader, saw) in self.read(folder, key) {
             assert!(saw.get("error").is_none(), "{reader}: {saw}");
             if saw.get("refused").is_none() {
@@ -104,7 +118,7 @@ impl OtherReaders {
     }
 
     /// At rest every reader sees `rows` rows, none twice.
-    pub(super) fn see_everything_once(&mut self, folder: &str, key: &[&str], rows: usize) {
+    pub(crate) fn see_everything_once(&mut self, folder: &str, key: &[&str], rows: usize) {
         for (reader, saw) in self.read(folder, key) {
             assert_eq!(saw["rows"], rows, "{reader}: {saw}");
             assert_eq!(saw["duplicates"], 0, "{reader}: {saw}");

@@ -40,25 +40,27 @@ const CHECKPOINT: &str = "checkpoint";
 const OUTPUT: &str = "output";
 
 /// A query over certain files, and who tampers with it.
-pub(super) struct Case {
-    pub(super) query: Query,
-    pub(super) files: Vec<Vec<Row>>,
-    pub(super) source_options: Vec<(&'static str, &'static str)>,
-    pub(super) tamper: Box<dyn Tamper>,
+pub(crate) struct Case {
+    pub(crate) query: Query,
+    pub(crate) files: Vec<Vec<Row>>,
+    pub(crate) source_options: Vec<(&'static str, &'static str)>,
+    pub(crate) tamper: Box<dyn Tamper>,
     /// What is lost at the first crash, for the step of this number.
-    pub(super) losses: fn(usize) -> Vec<Loss>,
+    pub(crate) losses: fn(usize) -> Vec<Loss>,
+    /// Whether to crash at the step of this number, of these.
+    pub(crate) at: fn(usize, &[String]) -> bool,
     /// Whether half of the input comes only after the crash, and an epoch takes whatever is there.
-    pub(super) grows: bool,
+    pub(crate) grows: bool,
     folder: TempDir,
     answer: Answer,
 }
 
 impl Case {
-    pub(super) fn new(query: Query, files: usize) -> Self {
+    pub(crate) fn new(query: Query, files: usize) -> Self {
         Self::over(query, input::rows(files, 12, 7))
     }
 
-    pub(super) fn over(query: Query, files: Vec<Vec<Row>>) -> Self {
+    pub(crate) fn over(query: Query, files: Vec<Vec<Row>>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         input::write(folder.path(), &files);
         Self {
@@ -68,18 +70,19 @@ impl Case {
             source_options: Vec::new(),
             tamper: Box::new(Honest),
             losses: every_loss,
+            at: |_, _| true,
             grows: false,
             folder,
         }
     }
 
     /// What must come out.
-    pub(super) fn answer(&self) -> &Answer {
+    pub(crate) fn answer(&self) -> &Answer {
         &self.answer
     }
 
     /// Where the input lies.
-    pub(super) fn input_folder(&self) -> &Path {
+    pub(crate) fn input_folder(&self) -> &Path {
         self.folder.path()
     }
 
@@ -263,11 +266,11 @@ impl<'a> Life<'a> {
 
 /// What a sweep went through.
 #[derive(Debug, Default)]
-pub(super) struct Swept {
+pub(crate) struct Swept {
     /// The steps crashed at, by name without numbers and ids, with how many there are.
-    pub(super) steps: BTreeMap<String, usize>,
+    pub(crate) steps: BTreeMap<String, usize>,
     /// Lives of a query with at least one crash.
-    pub(super) lives: usize,
+    pub(crate) lives: usize,
 }
 
 impl Swept {
@@ -284,7 +287,7 @@ impl Swept {
 }
 
 /// A step's name without numbers and ids.
-fn kind_of(step: &str) -> String {
+pub(crate) fn kind_of(step: &str) -> String {
     let is_id = |piece: &str| {
         piece.len() >= 5 && piece.bytes().all(|byte| byte.is_ascii_hexdigit())
             || !piece.is_empty() && piece.bytes().all(|byte| byte.is_ascii_digit())
@@ -333,9 +336,10 @@ fn on_all_processors<J: Sync>(
 }
 
 /// Crashes at every step in turn; what goes wrong first is the error.
-pub(super) fn sweep(case: &Case) -> Result<Swept, String> {
+pub(crate) fn sweep(case: &Case) -> Result<Swept, String> {
     let (calm, steps) = calm_run(case)?;
     let jobs: Vec<(usize, Loss)> = (0..steps.len())
+        .filter(|step| (case.at)(*step, &steps))
         .flat_map(|step| {
             (case.losses)(step)
                 .into_iter()
@@ -463,6 +467,20 @@ fn totals_after_each_epoch_are_those_of_its_input_wherever_the_power_fails() {
 }
 
 #[test]
+fn state_files_are_merged_without_harm_wherever_the_power_fails() {
+    let mut case = Case::new(Query::Complete, 34);
+    case.losses = one_loss;
+    case.at = |step, steps| {
+        let around = step.saturating_sub(30)..steps.len().min(step + 15);
+        steps[around].iter().any(|step| step.contains(".merged"))
+    };
+    let swept = sweep(&case).unwrap_or_else(|wrong| panic!("{wrong}"));
+    swept.print("complete mode, later");
+    let is_merged = |step: &String| step.contains(".merged");
+    assert!(swept.steps.keys().any(is_merged), "{swept:?}");
+}
+
+#[test]
 fn touched_totals_reach_a_service_once_an_epoch_wherever_the_power_fails() {
     let mut case = Case::new(Query::Update, 3);
     case.losses = one_loss;
@@ -487,7 +505,7 @@ fn input_that_arrives_after_the_crash_goes_to_other_epochs_wherever_the_power_fa
 }
 
 /// A query whose input has doubled when it is started again.
-pub(super) fn growing(query: Query) -> Case {
+pub(crate) fn growing(query: Query) -> Case {
     let mut case = Case::new(query, 4);
     case.source_options = vec![("maxFilesPerTrigger", "1000")];
     case.grows = true;

@@ -83,7 +83,7 @@ async fn take_turns(
 }
 
 /// Every order of two runs over a short query.
-pub(super) fn every_order(tamper: &dyn Tamper) -> Result<(), String> {
+pub(crate) fn every_order(tamper: &dyn Tamper) -> Result<(), String> {
     let case = Case::new(Query::Windows, 3);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
