@@ -1,17 +1,24 @@
 //! `read()`: the same tables as they are now, for the batch answer.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use datafusion::{
     arrow::datatypes::Schema,
     datasource::file_format::options::ArrowReadOptions,
     prelude::{CsvReadOptions, JsonReadOptions, ParquetReadOptions},
 };
+use headwater_connect::registry::SourceRequest;
 use headwater_core::{Error, Options, Result};
 
-use crate::{error::from_datafusion, frame::DataFrame, session::Session};
+use crate::{
+    error::from_datafusion, finished::finished_frame, frame::DataFrame, location::IntoLocation,
+    session::Session,
+};
 
-/// Describes a static table in files; [`BatchReader::load`] makes it a frame. DataFusion reads the files.
+/// Describes a static table in files; [`BatchReader::load`] makes it a frame.
+///
+/// Text files, and JSON and CSV files of a given schema, are read by the reader that streams them, with the same
+/// options: what a stream of them would give, all at once. DataFusion reads the others.
 #[derive(Debug, Clone)]
 #[must_use = "a reader does nothing until load() or one of its like"]
 pub struct BatchReader {
@@ -31,7 +38,7 @@ impl BatchReader {
         }
     }
 
-    /// `parquet`, `json`, `csv` or `arrow`.
+    /// `parquet`, `json`, `csv`, `text` or `arrow`.
     pub fn format(mut self, format: impl Into<String>) -> Self {
         self.format = Some(format.into());
         self
@@ -43,8 +50,8 @@ impl BatchReader {
         self
     }
 
-    /// Sets one option. CSV knows `header` (default false), `sep`, `quote`, `escape` and `comment`; the other formats
-    /// know none.
+    /// Sets one option: with a schema, and for text, those of the streaming reader. Without a schema CSV knows `header`
+    /// (default false), `sep`, `quote`, `escape` and `comment`; the other formats know none.
     pub fn option(mut self, name: impl Into<String>, value: impl ToString) -> Self {
         self.options.set(name, value.to_string());
         self
@@ -62,11 +69,15 @@ impl BatchReader {
         self
     }
 
-    /// The table at a path or URL: one file, or a folder of them.
+    /// The table at a path or URL: one file, or a folder of them. Files that appear later are not in it.
     ///
     /// # Errors
     /// `Invalid` if the format or an option is not known, `Unavailable` or `Data` if the files cannot be read.
-    pub async fn load(self, path: &str) -> Result<DataFrame> {
+    pub async fn load(self, path: impl IntoLocation) -> Result<DataFrame> {
+        let path = path.into_location()?.ok_or_else(|| {
+            Error::invalid("a static table needs a path or URL: write load(\"data/logs\")")
+        })?;
+        let path = path.as_str();
         let format = self
             .format
             .as_deref()
@@ -74,11 +85,13 @@ impl BatchReader {
             .to_ascii_lowercase();
         match format.as_str() {
             "parquet" => self.read_parquet(path).await,
+            "text" => self.read_finished(format, path).await,
+            "json" | "csv" if self.schema.is_some() => self.read_finished(format, path).await,
             "json" => self.read_json(path).await,
             "csv" => self.read_csv(path).await,
             "arrow" => self.read_arrow(path).await,
             other => Err(Error::invalid(format!(
-                "unknown format '{other}' of static tables: write parquet, json, csv or arrow"
+                "unknown format '{other}' of static tables: write parquet, json, csv, text or arrow"
             ))),
         }
     }
@@ -87,7 +100,7 @@ impl BatchReader {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub async fn parquet(self, path: &str) -> Result<DataFrame> {
+    pub async fn parquet(self, path: impl IntoLocation) -> Result<DataFrame> {
         self.format("parquet").load(path).await
     }
 
@@ -95,7 +108,7 @@ impl BatchReader {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub async fn json(self, path: &str) -> Result<DataFrame> {
+    pub async fn json(self, path: impl IntoLocation) -> Result<DataFrame> {
         self.format("json").load(path).await
     }
 
@@ -103,8 +116,36 @@ impl BatchReader {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub async fn csv(self, path: &str) -> Result<DataFrame> {
+    pub async fn csv(self, path: impl IntoLocation) -> Result<DataFrame> {
         self.format("csv").load(path).await
+    }
+
+    /// The lines of the text files at a path, as a column `value`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn text(self, path: impl IntoLocation) -> Result<DataFrame> {
+        self.format("text").load(path).await
+    }
+
+    async fn read_finished(mut self, format: String, path: &str) -> Result<DataFrame> {
+        let mut path = path;
+        // The streaming reader watches folders.
+        let file = Path::new(path);
+        if file.is_file()
+            && let (Some(folder), Some(name)) = (file.parent(), file.file_name())
+            && let (Some(folder), Some(name)) = (folder.to_str(), name.to_str())
+        {
+            self.options.set("pathGlobFilter", literal_glob(name));
+            path = if folder.is_empty() { "." } else { folder };
+        }
+        let source = self.session.connectors().source(&SourceRequest {
+            format: format.clone(),
+            schema: self.schema,
+            path: Some(path.to_owned()),
+            options: self.options,
+        })?;
+        finished_frame(&self.session, &format, source).await
     }
 
     async fn read_parquet(self, path: &str) -> Result<DataFrame> {
@@ -119,10 +160,7 @@ impl BatchReader {
 
     async fn read_json(self, path: &str) -> Result<DataFrame> {
         self.options.deny_unknown("format 'json'", &[])?;
-        let options = JsonReadOptions {
-            schema: self.schema.as_deref(),
-            ..JsonReadOptions::default()
-        };
+        let options = JsonReadOptions::default();
         let frame = self.session.context().read_json(path, options).await;
         frame.map(DataFrame::from).map_err(from_datafusion)
     }
@@ -157,8 +195,19 @@ impl BatchReader {
             .quote(one_byte("quote")?.unwrap_or(b'"'));
         options.escape = one_byte("escape")?;
         options.comment = one_byte("comment")?;
-        options.schema = self.schema.as_deref();
         let frame = self.session.context().read_csv(path, options).await;
         frame.map(DataFrame::from).map_err(from_datafusion)
     }
+}
+
+/// A glob that only this name matches.
+fn literal_glob(name: &str) -> String {
+    let mut glob = String::with_capacity(name.len());
+    for character in name.chars() {
+        match character {
+            '*' | '?' | '[' | ']' => glob.extend(['[', character, ']']),
+            other => glob.push(other),
+        }
+    }
+    glob
 }

@@ -76,8 +76,10 @@ mod batch_rules;
 mod columns;
 mod error;
 mod explode;
+mod finished;
 mod frame;
 mod group;
+mod location;
 pub mod prelude;
 mod reader;
 mod services;
@@ -105,6 +107,7 @@ pub use headwater_engine::{
     Settings, StreamingQuery, StreamingQueryListener, StreamingQueryManager, StreamingQueryStatus,
     WatermarkPolicy,
 };
+pub use location::IntoLocation;
 pub use reader::StreamReader;
 pub use session::{Session, SessionBuilder};
 pub use window::{Gap, WindowExpr, session_window, window, window_time};

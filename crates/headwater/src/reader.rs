@@ -12,7 +12,7 @@ use headwater_connect::registry::SourceRequest;
 use headwater_core::{Error, Options, Result, SourceProvider};
 use headwater_plan::StreamTable;
 
-use crate::{error::from_datafusion, frame::DataFrame, session::Session};
+use crate::{error::from_datafusion, frame::DataFrame, location::IntoLocation, session::Session};
 
 /// Describes a streaming source; [`StreamReader::load`] makes it a frame.
 ///
@@ -72,15 +72,15 @@ impl StreamReader {
     ///
     /// # Errors
     /// `Invalid` if the format or an option is not known, or the source needs a schema and has none.
-    pub fn load<'a>(self, path: impl Into<Option<&'a str>>) -> Result<DataFrame> {
+    pub fn load(self, path: impl IntoLocation) -> Result<DataFrame> {
         let format = self.format.ok_or_else(|| {
             Error::invalid(
                 "a stream needs a format: say format(\"parquet\") or the like before load",
             )
         })?;
         let mut options = self.options;
-        let path = match (path.into(), options.take("path")) {
-            (Some(path), None) => Some(path.to_owned()),
+        let path = match (path.into_location()?, options.take("path")) {
+            (Some(path), None) => Some(path),
             (None, path) => path,
             (Some(_), Some(_)) => {
                 return Err(Error::invalid(
@@ -120,7 +120,7 @@ impl StreamReader {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn parquet(self, path: &str) -> Result<DataFrame> {
+    pub fn parquet(self, path: impl IntoLocation) -> Result<DataFrame> {
         self.format("parquet").load(path)
     }
 
@@ -128,7 +128,7 @@ impl StreamReader {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn json(self, path: &str) -> Result<DataFrame> {
+    pub fn json(self, path: impl IntoLocation) -> Result<DataFrame> {
         self.format("json").load(path)
     }
 
@@ -136,7 +136,7 @@ impl StreamReader {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn csv(self, path: &str) -> Result<DataFrame> {
+    pub fn csv(self, path: impl IntoLocation) -> Result<DataFrame> {
         self.format("csv").load(path)
     }
 
@@ -144,7 +144,7 @@ impl StreamReader {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn text(self, path: &str) -> Result<DataFrame> {
+    pub fn text(self, path: impl IntoLocation) -> Result<DataFrame> {
         self.format("text").load(path)
     }
 }

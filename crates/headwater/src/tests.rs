@@ -381,7 +381,7 @@ async fn files_go_through_exactly_once_over_restarts() {
             .partition_by(["host"])
             .option("checkpointLocation", &checkpoint)
             .trigger(Trigger::available_now())
-            .start(output.as_str())
+            .start(&output)
             .await
             .expect("started");
         query.await_termination().await.expect("it works");
@@ -397,4 +397,34 @@ async fn files_go_through_exactly_once_over_restarts() {
         "+--------+",
     ];
     assert_batches_sorted_eq!(expected, &written.collect().await.expect("rows"));
+}
+
+#[tokio::test]
+async fn a_static_table_is_read_by_the_reader_that_streams_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("odd [name]*.txt");
+    std::fs::write(&file, "{\"host\":\"a\",\"status\":1}\nno json\n").expect("a file");
+    std::fs::write(folder.path().join("other.txt"), "{\"host\":\"b\"}\n").expect("a file");
+    let session = Session::new();
+    let lines = session.read().text(&file).await.expect("lines");
+    let expected = [
+        "+-------------------------+",
+        "| value                   |",
+        "+-------------------------+",
+        "| no json                 |",
+        "| {\"host\":\"a\",\"status\":1} |",
+        "+-------------------------+",
+    ];
+    assert_batches_sorted_eq!(expected, &lines.collect().await.expect("rows"));
+
+    let schema = Schema::new(vec![Field::new("host", DataType::Utf8, true)]);
+    let reader = session
+        .read()
+        .schema(schema)
+        .option("mode", "DROPMALFORMED");
+    let hosts = reader.json(folder.path()).await.expect("rows");
+    let expected = [
+        "+------+", "| host |", "+------+", "| a    |", "| b    |", "+------+",
+    ];
+    assert_batches_sorted_eq!(expected, &hosts.collect().await.expect("rows"));
 }

@@ -12,7 +12,7 @@ use headwater_core::{Epoch, Error, Options, OutputMode, Result, SinkProvider, St
 use headwater_engine::{QuerySpec, StreamingQuery, StreamingQueryManager};
 use headwater_log::store::storage_for_url;
 
-use crate::{error::from_datafusion, frame::DataFrame, services::Services};
+use crate::{error::from_datafusion, frame::DataFrame, location::IntoLocation, services::Services};
 
 /// Where rows go if nobody says otherwise.
 const DEFAULT_FORMAT: &str = "parquet";
@@ -163,8 +163,8 @@ impl StreamWriter {
     /// # Errors
     /// `Invalid` if the query cannot run in this output mode, an option is not known, a durable sink has no
     /// `checkpointLocation`, or the checkpoint belongs to another query; `Fenced` if another process runs it.
-    pub async fn start<'a>(self, path: impl Into<Option<&'a str>>) -> Result<StreamingQuery> {
-        let path = path.into().map(str::to_owned);
+    pub async fn start(self, path: impl IntoLocation) -> Result<StreamingQuery> {
+        let path = path.into_location()?;
         let prepared = self.prepare(path)?;
         let query = Box::pin(prepared.queries.start(prepared.spec)).await?;
         if let Some((state, sink)) = prepared.table {
@@ -194,8 +194,8 @@ impl StreamWriter {
     ///
     /// # Errors
     /// As [`Self::start`], as far as it can be known without opening anything.
-    pub fn into_spec<'a>(self, path: impl Into<Option<&'a str>>) -> Result<QuerySpec> {
-        let path = path.into().map(str::to_owned);
+    pub fn into_spec(self, path: impl IntoLocation) -> Result<QuerySpec> {
+        let path = path.into_location()?;
         Ok(self.prepare(path)?.spec)
     }
 

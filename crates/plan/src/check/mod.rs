@@ -2,20 +2,26 @@
 //!
 //! Works on the analysed plan, before anything is optimised, so that an upgrade of the optimiser changes no answer.
 
+mod aggregate;
+mod join;
+mod limit;
+
 use datafusion::{
-    common::{
-        JoinType, NullEquality,
-        tree_node::{TreeNode, TreeNodeRecursion},
-    },
-    logical_expr::{Aggregate, Distinct, Expr, Join, Limit, LogicalPlan},
+    common::tree_node::{TreeNode, TreeNodeRecursion},
+    logical_expr::{Distinct, LogicalPlan},
 };
 use headwater_core::{Error, OutputMode, Result};
 
+use self::{
+    aggregate::{check_above_aggregation, check_aggregate},
+    join::check_join,
+    limit::check_limit,
+};
 use crate::{
     nodes::watermark::WatermarkNode,
     stream_table::{is_streaming, reads_stream},
     streaming_plan::PlanSettings,
-    time_column::{grouping_columns, has_watermark, time_marks},
+    time_column::{has_watermark, time_marks},
 };
 
 /// Refuses what cannot run.
@@ -154,137 +160,4 @@ fn check_subqueries(node: &LogicalPlan) -> Result<()> {
     })
     .map_err(internal)?;
     refusal
-}
-
-fn check_aggregate(aggregate: &Aggregate, settings: &PlanSettings) -> Result<()> {
-    check_above_aggregation(&aggregate.input)?;
-    if settings.strict_spark {
-        for expr in &aggregate.aggr_expr {
-            if let Some(name) = distinct_name(expr) {
-                return Err(Error::invalid(format!(
-                    "{name} is refused because Spark 4.3 refuses DISTINCT aggregates over streams: use \
-                     approx_count_distinct, or turn strict Spark compatibility off",
-                )));
-            }
-        }
-    }
-    if settings.mode != OutputMode::Append {
-        return Ok(());
-    }
-    let keys: Vec<_> = aggregate
-        .group_expr
-        .iter()
-        .flat_map(grouping_columns)
-        .collect();
-    let marks = time_marks(&LogicalPlan::Aggregate(aggregate.clone())).map_err(internal)?;
-    let expires = marks
-        .iter()
-        .take(keys.len())
-        .flatten()
-        .any(|mark| mark.extra_micros().is_some());
-    let sets = aggregate
-        .group_expr
-        .iter()
-        .any(|group| matches!(group, Expr::GroupingSet(_)));
-    if expires && !sets {
-        Ok(())
-    } else if sets && expires {
-        Err(Error::invalid(
-            "GROUPING SETS, ROLLUP and CUBE leave the window out of some groups, which then never end: use update or \
-             complete mode",
-        ))
-    } else {
-        Err(Error::invalid(
-            "append mode gives a group out once, when no more rows can come for it, but these groups never end: group \
-             by window(time, '…') over a column with a watermark, or use update or complete mode",
-        ))
-    }
-}
-
-fn distinct_name(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::Alias(alias) => distinct_name(&alias.expr),
-        Expr::AggregateFunction(function) if function.params.distinct => {
-            Some(format!("{}(DISTINCT …)", function.func.name()))
-        }
-        _ => None,
-    }
-}
-
-fn check_above_aggregation(input: &LogicalPlan) -> Result<()> {
-    if aggregates_stream(input) {
-        Err(Error::invalid(
-            "an aggregation over another aggregation of a stream is not supported yet: write the inner result to a \
-             table and read that as a stream",
-        ))
-    } else {
-        Ok(())
-    }
-}
-
-fn check_limit(limit: &Limit, settings: &PlanSettings) -> Result<()> {
-    let whole = settings.mode == OutputMode::Complete && aggregates_stream(&limit.input);
-    let skips = limit
-        .skip
-        .as_deref()
-        .is_some_and(|skip| !matches!(skip, Expr::Literal(value, _) if is_zero(value)));
-    if skips {
-        return Err(Error::invalid(
-            "OFFSET over a stream is not supported: leave the rows out where the result is read",
-        ));
-    }
-    if settings.mode == OutputMode::Update {
-        return Err(Error::invalid(
-            "LIMIT is not possible in update mode, where a row may be given out again: use append or complete mode",
-        ));
-    }
-    if whole || !aggregates_stream(&limit.input) {
-        Ok(())
-    } else {
-        Err(Error::invalid(
-            "LIMIT above an aggregation needs complete mode: in append mode the first groups to end are no ranking",
-        ))
-    }
-}
-
-fn is_zero(value: &datafusion::common::ScalarValue) -> bool {
-    value.is_null() || value.to_string() == "0"
-}
-
-fn check_join(join: &Join, settings: &PlanSettings) -> Result<()> {
-    let (left, right) = (reads_stream(&join.left), reads_stream(&join.right));
-    if left && right {
-        if matches!(join.join_type, JoinType::LeftAnti | JoinType::RightAnti) {
-            return Err(Error::invalid(
-                "an anti join (EXCEPT, NOT EXISTS) of two streams gives out rows without a match, but any later row may \
-                 be that match: put a table on the right",
-            ));
-        }
-        return Err(Error::invalid(
-            "a join of two streams is not supported yet: join a stream with a table",
-        ));
-    }
-    let kept = match join.join_type {
-        JoinType::Inner => true,
-        JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left,
-        JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => right,
-        JoinType::Full => false,
-    };
-    if !kept {
-        return Err(Error::invalid(format!(
-            "a {} join keeps rows of the table that no row of the stream has matched so far, and any later row may \
-             match: put the stream on the kept side",
-            join.join_type
-        )));
-    }
-    if settings.strict_spark
-        && join.null_equality == NullEquality::NullEqualsNull
-        && matches!(join.join_type, JoinType::LeftSemi | JoinType::RightSemi)
-    {
-        return Err(Error::invalid(
-            "INTERSECT with a stream is refused because Spark 4.3 refuses it: write a semi join, or turn strict Spark \
-             compatibility off",
-        ));
-    }
-    Ok(())
 }

@@ -1,0 +1,117 @@
+//! Aggregations over streams, and `SELECT DISTINCT`, which is one.
+
+use std::sync::Arc;
+
+use datafusion::{
+    arrow::datatypes::Field,
+    common::Result,
+    logical_expr::{Aggregate, Expr, Extension, LogicalPlan, Projection},
+};
+use headwater_core::OutputMode;
+use headwater_ops::expiry::Expiry;
+use serde_json::json;
+
+use super::{
+    Place, Rewriter,
+    normal_keys::{normal_float, normal_float_columns},
+};
+use crate::{
+    nodes::stateful_aggregate::StatefulAggregateNode, streaming_plan::OperatorInfo,
+    time_column::time_marks,
+};
+
+impl Rewriter {
+    pub(super) fn aggregate(&mut self, aggregate: Aggregate, place: &Place) -> Result<LogicalPlan> {
+        let id = place.id("aggregate");
+        let position = self.found.operators.len();
+        let before = Arc::clone(&aggregate.schema);
+        let input = self.rewrite(
+            Arc::unwrap_or_clone(aggregate.input),
+            &place.below_stateful(),
+        )?;
+        let input = normal_float_columns(input, &aggregate.group_expr)?;
+        let groups = aggregate
+            .group_expr
+            .into_iter()
+            .map(|group| normal_float(group, &input))
+            .collect::<Result<Vec<_>>>()?;
+        let aggregate = Aggregate::try_new(Arc::new(input), groups, aggregate.aggr_expr)?;
+        let expiry = self.expiry(&aggregate)?;
+        let info = OperatorInfo {
+            fingerprint: fingerprint(&aggregate, self.mode),
+            id: id.clone(),
+            kind: "aggregate".to_owned(),
+            progress_name: "stateStoreSave".to_owned(),
+            wants_no_data_epoch: self.mode != OutputMode::Complete,
+        };
+        // Nearest the sink first: before what was found below.
+        self.found.operators.insert(position, info);
+        let output = aggregate.schema.columns();
+        let stateful = LogicalPlan::Extension(Extension {
+            node: Arc::new(StatefulAggregateNode {
+                input: LogicalPlan::Aggregate(aggregate),
+                id,
+                mode: self.mode,
+                expiry,
+            }),
+        });
+        if before.columns() == output {
+            return Ok(stateful);
+        }
+        let columns = before
+            .iter()
+            .zip(output)
+            .map(|((qualifier, field), column)| {
+                Expr::Column(column).alias_qualified(qualifier.cloned(), field.name())
+            })
+            .collect();
+        Ok(LogicalPlan::Projection(Projection::try_new(
+            columns,
+            Arc::new(stateful),
+        )?))
+    }
+
+    /// Which key bounds the state: the first one with an event time. None in complete mode, which keeps everything.
+    fn expiry(&self, aggregate: &Aggregate) -> Result<Option<Expiry>> {
+        if self.mode == OutputMode::Complete {
+            return Ok(None);
+        }
+        let grouping_sets = aggregate
+            .group_expr
+            .iter()
+            .any(|group| matches!(group, Expr::GroupingSet(_)));
+        if grouping_sets {
+            return Ok(None);
+        }
+        let keys = aggregate.group_expr.len();
+        let marks = time_marks(&LogicalPlan::Aggregate(aggregate.clone()))?;
+        Ok(marks
+            .iter()
+            .take(keys)
+            .enumerate()
+            .find_map(|(column, mark)| {
+                mark.and_then(|mark| mark.extra_micros())
+                    .map(|extra_micros| Expiry {
+                        column,
+                        extra_micros,
+                    })
+            }))
+    }
+}
+
+/// What must not change between two starts: keys and aggregates with their types, by the names the user gave.
+fn fingerprint(aggregate: &Aggregate, mode: OutputMode) -> serde_json::Value {
+    let keys = aggregate.schema.fields().len() - aggregate.aggr_expr.len();
+    let described = |fields: &[Arc<Field>]| {
+        fields
+            .iter()
+            .map(|field| format!("{}: {}", field.name(), field.data_type()))
+            .collect::<Vec<_>>()
+    };
+    let fields: Vec<Arc<Field>> = aggregate.schema.fields().iter().cloned().collect();
+    json!({
+        "keys": described(&fields[..keys]),
+        "aggregates": described(&fields[keys..]),
+        "mode": mode,
+    })
+}
