@@ -25,7 +25,7 @@ use super::{
 use crate::crash::{
     check, input,
     ledger::Ledger,
-    pipeline::{Honest, Query, Reports, Tamper, World},
+    pipeline::{Honest, Query, RETAINED, Reports, Tamper, World},
     sweep::Case,
 };
 
@@ -47,6 +47,7 @@ async fn run(
         query: case.query,
         input: case.input_folder(),
         source_options: &[],
+        retained: RETAINED,
         checkpoint: disk("checkpoint"),
         output: disk("output"),
         ledger: Ledger::default(),

@@ -32,6 +32,7 @@ use super::{
     bend::{Bend, BentStorage, WrappedSink, WrappedSource},
     input,
     pipeline::{Query, Tamper},
+    report::say,
     sweep::{Case, growing, sweep},
     two_runs,
 };
@@ -57,7 +58,7 @@ fn assert_noticed(mut case: Case, tamper: impl Tamper + 'static, words: &[&str])
         Err(wrong) => wrong,
         Ok(swept) => panic!("nobody noticed in {} lives", swept.lives),
     };
-    println!("noticed: {wrong}");
+    say(&format!("noticed: {wrong}"));
     assert!(
         !wrong.contains("nothing was cut off, and yet"),
         "without a crash there is nothing to notice: {wrong}"
@@ -384,7 +385,7 @@ impl Bend for NotExclusive {
 #[test]
 fn a_commit_that_can_be_written_over_is_noticed() {
     let wrong = two_runs::every_order(&Checkpoint(NotExclusive)).expect_err("nobody is fenced");
-    println!("noticed: {wrong}");
+    say(&format!("noticed: {wrong}"));
     assert!(wrong.contains("is there twice"), "{wrong}");
 }
 

@@ -32,6 +32,7 @@ use super::{
     input::{self, Answer},
     pipeline::Query,
     readers::{OtherReaders, by_datafusion},
+    report::say,
 };
 
 /// Names the folder in which the child works; unset, the child's test does nothing.
@@ -191,12 +192,36 @@ struct Kills {
     before_first_output: usize,
     in_first_epoch_of_a_run: usize,
     in_later_epochs: usize,
+    /// The newest epoch was planned and not committed.
+    with_an_epoch_open: usize,
+    /// Something was prepared or committed, and not published.
+    with_hidden_output: usize,
 }
 
 impl Kills {
     fn all(&self) -> usize {
         self.while_recovering + self.in_first_epoch_of_a_run + self.in_later_epochs
     }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
+    entries.filter_map(name).collect()
+}
+
+fn is_epoch_open(folder: &Path) -> bool {
+    let newest = |kind: &str| {
+        names(&folder.join("checkpoint").join(kind))
+            .into_iter()
+            .max()
+    };
+    newest("plans") > newest("commits")
+}
+
+fn has_hidden_output(folder: &Path) -> bool {
+    let staged = names(&folder.join("out/_headwater/staging"));
+    staged.iter().any(|name| !name.starts_with("tmp-"))
 }
 
 async fn seen(out: &Path, expected: &Answer, when: &str) -> Answer {
@@ -244,6 +269,8 @@ async fn killed_at_random_moments_nothing_is_lost_and_nothing_is_doubled() {
                     }
                 }
             }
+            kills.with_an_epoch_open += usize::from(is_epoch_open(folder.path()));
+            kills.with_hidden_output += usize::from(has_hidden_output(folder.path()));
             kills.before_first_output += usize::from(before.is_empty());
         }
         (others, read) = {
@@ -254,16 +281,17 @@ async fn killed_at_random_moments_nothing_is_lost_and_nothing_is_doubled() {
         check::everything(&at_rest, &expected)
             .unwrap_or_else(|wrong| panic!("round {rounds}: {wrong}"));
         others.see_everything_once(&out_text, &["start", "key"], expected.len());
-        println!(
+        say(&format!(
             "round {rounds}: {} kills, {epochs} epochs done in runs that were killed, of {}",
             kills.all() - killed_before,
             FILES + 2
-        );
+        ));
     }
-    println!(
+    say(&format!(
         "{} kills in {rounds} rounds: {kills:?}; the other readers read {read} times meanwhile",
         kills.all()
-    );
+    ));
+    assert!(kills.with_an_epoch_open > wanted / 4, "{kills:?}");
     assert!(kills.in_later_epochs > wanted / 4, "{kills:?}");
     assert!(kills.while_recovering > wanted / 20, "{kills:?}");
 }

@@ -19,6 +19,7 @@ pub(crate) mod ledger;
 mod mortal;
 pub(crate) mod pipeline;
 pub(crate) mod readers;
+mod report;
 mod s3;
 pub(crate) mod sweep;
 mod two_runs;

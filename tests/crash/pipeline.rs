@@ -157,11 +157,16 @@ impl Report {
 /// Reports by epoch.
 pub(crate) type Reports = BTreeMap<u64, Report>;
 
+/// Epochs that stay in the log where nothing else is said: few, so that deletion is part of what is crashed.
+pub(crate) const RETAINED: u64 = 2;
+
 /// What a query runs in: the places that a crash spares, and those it does not, as they are now.
 pub(crate) struct World<'a> {
     pub(crate) query: Query,
     pub(crate) input: &'a Path,
     pub(crate) source_options: &'a [(&'static str, &'static str)],
+    /// Epochs that stay in the log.
+    pub(crate) retained: u64,
     pub(crate) checkpoint: Arc<dyn Storage>,
     pub(crate) output: Arc<dyn Storage>,
     pub(crate) ledger: Ledger,
@@ -200,8 +205,7 @@ impl World<'_> {
             .clock(Arc::new(ManualClock::at(NOW)))
             .settings(Settings {
                 state_partitions: Some(2),
-                // So that deletion is part of what is crashed.
-                min_batches_to_retain: 2,
+                min_batches_to_retain: self.retained,
                 ..Settings::default()
             })
             .build()?;

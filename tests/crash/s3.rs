@@ -23,8 +23,9 @@ use super::{
     input::Answer,
     ledger::Ledger,
     mortal::{Death, MortalStore},
-    pipeline::{Honest, Query, Reports, World},
+    pipeline::{Honest, Query, RETAINED, Reports, World},
     readers::{OtherReaders, python},
+    report::say_places,
     sweep::{Case, kind_of},
 };
 
@@ -115,6 +116,7 @@ impl Place<'_> {
             query: self.case.query,
             input: self.case.input_folder(),
             source_options: &[],
+            retained: RETAINED,
             checkpoint: at("checkpoint")?,
             output: at("output")?,
             ledger: Ledger::default(),
@@ -221,13 +223,11 @@ async fn windows_into_a_bucket_appear_once_wherever_the_process_dies() {
         };
         *kinds.entry(kind_of(&name)).or_default() += 1;
     }
-    println!(
-        "died at each of {requests} requests, {} lives:",
+    let heading = format!(
+        "died at each of {requests} requests to S3, {} lives:",
         lives.len()
     );
-    for (kind, times) in &kinds {
-        println!("{times:6} × {kind}");
-    }
+    say_places(&heading, &kinds);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,8 +32,9 @@ use super::{
     check,
     input::{self, Answer, Row},
     ledger::Ledger,
-    pipeline::{Honest, Query, Reports, Tamper, World},
+    pipeline::{Honest, Query, RETAINED, Reports, Tamper, World},
     readers::OtherReaders,
+    report::{say, say_places},
 };
 
 const CHECKPOINT: &str = "checkpoint";
@@ -45,6 +46,8 @@ pub(crate) struct Case {
     pub(crate) files: Vec<Vec<Row>>,
     pub(crate) source_options: Vec<(&'static str, &'static str)>,
     pub(crate) tamper: Box<dyn Tamper>,
+    /// Epochs that stay in the log.
+    pub(crate) retained: u64,
     /// What is lost at the first crash, for the step of this number.
     pub(crate) losses: fn(usize) -> Vec<Loss>,
     /// Whether to crash at the step of this number, of these.
@@ -69,6 +72,7 @@ impl Case {
             files,
             source_options: Vec::new(),
             tamper: Box::new(Honest),
+            retained: RETAINED,
             losses: every_loss,
             at: |_, _| true,
             grows: false,
@@ -149,6 +153,7 @@ impl<'a> Life<'a> {
             query: self.case.query,
             input: input.path(),
             source_options: &self.case.source_options,
+            retained: self.case.retained,
             checkpoint: Arc::new(self.machine.storage(CHECKPOINT)),
             output: Arc::new(self.machine.storage(OUTPUT)),
             ledger: self.ledger.clone(),
@@ -274,15 +279,13 @@ pub(crate) struct Swept {
 }
 
 impl Swept {
-    fn print(&self, what: &str) {
+    fn report(&self, what: &str) {
         let steps: usize = self.steps.values().sum();
-        println!(
+        let heading = format!(
             "{what}: crashed at each of {steps} steps, {} lives:",
             self.lives
         );
-        for (step, times) in &self.steps {
-            println!("{times:6} × {step}");
-        }
+        say_places(&heading, &self.steps);
     }
 }
 
@@ -425,7 +428,7 @@ fn sweep_recovery(case: &Case, stride: usize, depth: usize) -> Result<usize, Str
 
 fn assert_survives(what: &str, case: &Case) {
     match sweep(case) {
-        Ok(swept) => swept.print(what),
+        Ok(swept) => swept.report(what),
         Err(wrong) => panic!("{what}: {wrong}"),
     }
 }
@@ -475,7 +478,7 @@ fn state_files_are_merged_without_harm_wherever_the_power_fails() {
         steps[around].iter().any(|step| step.contains(".merged"))
     };
     let swept = sweep(&case).unwrap_or_else(|wrong| panic!("{wrong}"));
-    swept.print("complete mode, later");
+    swept.report("complete mode, later");
     let is_merged = |step: &String| step.contains(".merged");
     assert!(swept.steps.keys().any(is_merged), "{swept:?}");
 }
@@ -485,6 +488,14 @@ fn touched_totals_reach_a_service_once_an_epoch_wherever_the_power_fails() {
     let mut case = Case::new(Query::Update, 3);
     case.losses = one_loss;
     assert_survives("update mode", &case);
+}
+
+#[test]
+fn a_log_that_keeps_one_epoch_is_enough_wherever_the_power_fails() {
+    let mut case = Case::new(Query::Windows, 2);
+    case.retained = 1;
+    case.losses = one_loss;
+    assert_survives("one epoch retained", &case);
 }
 
 #[test]
@@ -515,7 +526,10 @@ pub(crate) fn growing(query: Query) -> Case {
 #[test]
 fn a_second_crash_while_recovering_changes_nothing() {
     let pairs = sweep_recovery(&Case::new(Query::Windows, 2), 7, 12);
-    println!("{} pairs of crashes", pairs.expect("each pair ends well"));
+    let pairs = pairs.expect("each pair ends well");
+    say(&format!(
+        "{pairs} pairs of crashes, the second in the middle of recovery"
+    ));
 }
 
 #[test]
@@ -527,7 +541,10 @@ fn readers_that_know_nothing_of_us_see_no_row_twice_wherever_the_power_fails() {
     for folder in &folders {
         others.see_nothing_twice(folder.to_str().expect("a path in UTF-8"), &["start", "key"]);
     }
-    println!("{} different states of the output folder", folders.len());
+    let states = folders.len();
+    say(&format!(
+        "{states} different states of the output folder, read by DuckDB, Polars and pyarrow"
+    ));
     assert!(folders.len() > 3, "{folders:?}");
 }
 

@@ -14,7 +14,7 @@ use headwater_log::store::SimMachine;
 use super::{
     check,
     ledger::Ledger,
-    pipeline::{Honest, Query, Reports, Tamper, World},
+    pipeline::{Honest, Query, RETAINED, Reports, Tamper, World},
     sweep::Case,
 };
 
@@ -51,6 +51,7 @@ async fn take_turns(
         query: case.query,
         input: case.input_folder(),
         source_options: &[],
+        retained: RETAINED,
         checkpoint: Arc::new(machine.storage("checkpoint")),
         output: Arc::new(machine.storage("output")),
         ledger: Ledger::default(),

@@ -3,7 +3,7 @@
 //!
 //! Both happen behind the epochs. The plan records of the query's own log name the files until then, and an increment
 //! is only taken up when the one before it is done, so the list lacks at most the newest increment, which the query's
-//! log always still has. An error shows at the next increment.
+//! log always still has; where no increment follows, the next look for one waits for it. An error shows then.
 
 use std::sync::Arc;
 

@@ -116,15 +116,20 @@ impl Source for FileSource {
         if must_look && !self.frozen.load(Ordering::Acquire) {
             self.list().await?;
         }
-        let mut intake = self.intake.write();
-        let files = intake.offer(limits);
-        if files.is_empty() {
-            return Ok(Discovery::Nothing);
+        let detail = {
+            let mut intake = self.intake.write();
+            let files = intake.offer(limits);
+            let end = Offset::count(position + files.len() as u64);
+            (!files.is_empty()).then(|| splits::detail(files).map(|detail| (end, detail)))
+        };
+        match detail.transpose()? {
+            Some((end, detail)) => Ok(Discovery::Increment(Increment { end, detail })),
+            None => {
+                // Epochs without data may follow, after which the query's log forgets the files read last.
+                self.ledger.settle().await?;
+                Ok(Discovery::Nothing)
+            }
         }
-        Ok(Discovery::Increment(Increment {
-            end: Offset::count(position + files.len() as u64),
-            detail: splits::detail(files)?,
-        }))
     }
 
     async fn splits(&self, range: &OffsetRange, parallelism: usize) -> Result<Vec<Split>> {
