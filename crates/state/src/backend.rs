@@ -24,6 +24,8 @@ use crate::{
     key_group::overlap,
     keyed::KeyedState,
     manifest::{OperatorFiles, Section, StateFile, StateManifest},
+    restore::Restore,
+    rows::{RowStore, RowsSpec},
     snapshot::Snapshot,
     spec::StateSpec,
     upkeep::{Upkeep, upkeep},
@@ -106,46 +108,81 @@ impl StateBackend {
         spec: StateSpec,
         index: Arc<dyn KeyIndexFactory>,
     ) -> Result<KeyedState> {
+        let empty = || KeyedState::new(spec.clone(), Arc::clone(&index));
+        let address = Address {
+            operator,
+            store,
+            partition,
+        };
+        self.load_into(address, partitions, empty).await
+    }
+
+    /// As [`Self::load`], for a store of rows by key.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn load_rows(
+        &self,
+        operator: &str,
+        store: &str,
+        partition: u32,
+        partitions: u32,
+        spec: RowsSpec,
+    ) -> Result<RowStore> {
+        let empty = || RowStore::new(spec.clone());
+        let address = Address {
+            operator,
+            store,
+            partition,
+        };
+        self.load_into(address, partitions, empty).await
+    }
+
+    async fn load_into<S: Restore + Send + 'static>(
+        &self,
+        address: Address<'_>,
+        partitions: u32,
+        empty: impl Fn() -> Result<S>,
+    ) -> Result<S> {
+        let Address {
+            operator,
+            partition,
+            ..
+        } = address;
         if partition >= partitions {
             return Err(Error::internal(format!(
                 "operator {operator} has no partition {partition} of {partitions}"
             )));
         }
-        let empty = || KeyedState::new(spec.clone(), Arc::clone(&index));
         let manifest = self.manifest();
         let Some(files) = manifest.operators.get(operator) else {
             return empty();
         };
-        let address = |partition| Address {
-            operator,
-            store,
-            partition,
-        };
         if files.partitions == partitions {
-            return self
-                .restore(files, address(partition), empty()?, None)
-                .await;
+            return self.restore(files, address, empty()?, None).await;
         }
         let wanted = (partition, partitions);
         let mut state = empty()?;
         for old in (0..files.partitions).filter(|old| overlap((*old, files.partitions), wanted)) {
             // Each on its own: what one partition expired or removed is no business of another's rows.
-            let part = self
-                .restore(files, address(old), empty()?, Some(wanted))
-                .await?;
+            let address = Address {
+                partition: old,
+                ..address
+            };
+            let part = self.restore(files, address, empty()?, Some(wanted)).await?;
             state.absorb(part)?;
         }
         state.commit_as_a_whole();
         Ok(state)
     }
 
-    async fn restore(
+    async fn restore<S: Restore + Send + 'static>(
         &self,
         files: &OperatorFiles,
         address: Address<'_>,
-        mut state: KeyedState,
+        mut state: S,
         wanted: Option<(u32, u32)>,
-    ) -> Result<KeyedState> {
+    ) -> Result<S> {
         let of_ours = |section: &&Section| {
             section.partition == address.partition && section.store == address.store
         };
@@ -167,7 +204,7 @@ impl StateBackend {
         while let Some((file, bytes)) = read.try_next().await? {
             // Decoding may take long; the threads of the runtime are for those who wait.
             let applied = tokio::task::spawn_blocking(move || {
-                state.apply_delta(&bytes, wanted).map(|()| state)
+                state.apply_sections(&bytes, wanted).map(|()| state)
             });
             let applied = applied.await.map_err(|error| {
                 Error::internal("restoring stopped unexpectedly").with_source(error)

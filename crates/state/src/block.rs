@@ -13,7 +13,7 @@ use arrow::{
 };
 use headwater_core::Result;
 
-use crate::columns::batch_bytes;
+use crate::{columns::batch_bytes, snapshot::LiveRows};
 
 /// In place of a slot: the row is garbage.
 pub(crate) const DEAD: u32 = u32::MAX;
@@ -116,12 +116,15 @@ impl Block {
 pub(crate) struct Captured {
     rows: RecordBatch,
     slots: Arc<Vec<u32>>,
-    pub(crate) live: usize,
+    live: usize,
 }
 
-impl Captured {
-    /// The rows that were live.
-    pub(crate) fn live_batch(&self) -> Result<RecordBatch> {
+impl LiveRows for Captured {
+    fn live(&self) -> usize {
+        self.live
+    }
+
+    fn live_batch(&self) -> Result<RecordBatch> {
         if self.live == self.rows.num_rows() {
             return Ok(self.rows.clone());
         }

@@ -3,9 +3,8 @@
 //! Invariant: applying the changes of version n, in order, to version n-1 gives version n.
 
 use arrow::{
-    array::{BooleanArray, RecordBatch, UInt32Array},
-    buffer::BooleanBuffer,
-    compute::{concat_batches, filter_record_batch, take_record_batch},
+    array::{RecordBatch, UInt32Array},
+    compute::{concat_batches, take_record_batch},
 };
 use bytes::Bytes;
 use headwater_core::{Epoch, Error, Result};
@@ -13,28 +12,32 @@ use headwater_core::{Epoch, Error, Result};
 use crate::{
     columns::batch_bytes,
     index::KeyIndexFactory,
-    key_group::{key_groups, partition_of},
     keyed::KeyedState,
-    section::{self, Kind, Section},
+    layout::Layout,
+    restore::{Restore, owned},
+    section::{self, Kind},
     spec::Shape,
+    touched::Place,
 };
 
 /// One change of a store.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
-    /// Rows put: keys, values, expiry.
+    /// Rows put.
     Put(RecordBatch),
-    /// Keys removed: keys, expiry.
+    /// Keys, or rows of a key, removed.
     Remove(RecordBatch),
     /// Everything that expires at or before this many milliseconds removed.
     Expire(i64),
+    /// Rows marked.
+    Mark(RecordBatch),
 }
 
 impl Change {
-    /// The rows of a put or a removal.
+    /// The rows of a put, of a removal or that are marked.
     pub(crate) fn rows(&self) -> Option<&RecordBatch> {
         match self {
-            Self::Put(rows) | Self::Remove(rows) => Some(rows),
+            Self::Put(rows) | Self::Remove(rows) | Self::Mark(rows) => Some(rows),
             Self::Expire(_) => None,
         }
     }
@@ -72,7 +75,7 @@ pub(crate) fn encode(
     let changes = without_replaced_rows(shape, factory, changes)?;
     let bytes = match changes.is_empty() {
         true => Bytes::new(),
-        false => section::encode(shape, Kind::Delta, version, &changes)?,
+        false => section::encode(&shape.layout, Kind::Delta, version, &changes)?,
     };
     Ok(DeltaBytes {
         bytes,
@@ -112,7 +115,7 @@ fn without_replaced_rows(
 
 /// The last row of each key, over several puts.
 fn last_rows(shape: &Shape, factory: &dyn KeyIndexFactory, puts: &[Change]) -> Result<RecordBatch> {
-    let rows = concat_batches(&shape.rows, puts.iter().filter_map(Change::rows))?;
+    let rows = concat_batches(&shape.layout.rows, puts.iter().filter_map(Change::rows))?;
     let keys = shape.key_columns();
     if keys == 0 {
         return Ok(rows.slice(rows.num_rows().saturating_sub(1), rows.num_rows().min(1)));
@@ -140,39 +143,56 @@ impl KeyedState {
     /// # Errors
     /// `Data` if the bytes are not sections of such a store, or older than the state. The state is then undefined.
     pub fn apply_delta(&mut self, bytes: &[u8], wanted_groups: Option<(u32, u32)>) -> Result<()> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let (section, after) = section::decode(&self.shape, rest)?;
-            self.apply_section(section, wanted_groups)?;
-            rest = after;
-        }
-        Ok(())
+        self.apply_sections(bytes, wanted_groups)
     }
 
-    fn apply_section(&mut self, section: Section, wanted_groups: Option<(u32, u32)>) -> Result<()> {
-        if section.kind == Kind::Snapshot && !self.is_empty() {
-            return Err(Error::data(format!(
-                "a snapshot of version {} follows rows of an older version",
-                section.version
-            )));
+    fn places_of(&mut self, rows: &RecordBatch) -> Result<Vec<Place>> {
+        let keys = &rows.columns()[..self.shape.key_columns()];
+        let expiry = self.shape.expiry(rows).cloned();
+        self.locate(keys, rows.num_rows(), expiry.as_ref())
+    }
+}
+
+impl Restore for KeyedState {
+    fn layout(&self) -> &Layout {
+        &self.shape.layout
+    }
+
+    fn restored_version(&self) -> Option<Epoch> {
+        self.version
+    }
+
+    fn holds_rows(&self) -> bool {
+        !self.is_empty()
+    }
+
+    fn apply(&mut self, change: Change, wanted: Option<(u32, u32)>) -> Result<()> {
+        match change {
+            Change::Put(rows) => {
+                let rows = owned(rows, self.shape.owner_columns(), wanted)?;
+                let places = self.places_of(&rows)?;
+                self.insert(&rows, &places)
+            }
+            Change::Remove(keys) => {
+                let keys = owned(keys, self.shape.owner_columns(), wanted)?;
+                for place in self.places_of(&keys)? {
+                    self.remove_key(place);
+                }
+                Ok(())
+            }
+            Change::Expire(limit) => self.expire(limit, false).map(drop),
+            Change::Mark(_) => Err(Error::data("a store of values by key has marked rows")),
         }
-        if let Some(last) = self.version.filter(|last| *last >= section.version) {
-            return Err(Error::data(format!(
-                "the changes of version {} follow version {last}",
-                section.version
-            )));
-        }
-        for change in section.changes {
-            self.apply(change, wanted_groups)?;
-        }
-        self.version = Some(section.version);
+    }
+
+    fn end_of_section(&mut self, version: Epoch) -> Result<()> {
+        self.version = Some(version);
         // What was restored is durable already.
         self.changes.clear();
         self.compact()
     }
 
-    /// Takes over all rows of another store, whose keys are not in this one.
-    pub(crate) fn absorb(&mut self, other: Self) -> Result<()> {
+    fn absorb(&mut self, other: Self) -> Result<()> {
         for segment in other.segments.ids() {
             for block in &other.segments.get(segment).blocks {
                 self.apply(Change::Put(other.blocks.get(*block).live_batch()?), None)?;
@@ -182,43 +202,7 @@ impl KeyedState {
         Ok(())
     }
 
-    fn apply(&mut self, change: Change, wanted: Option<(u32, u32)>) -> Result<()> {
-        match change {
-            Change::Put(rows) => {
-                let rows = self.wanted(rows, wanted)?;
-                let places = self.places_of(&rows)?;
-                self.insert(&rows, &places)
-            }
-            Change::Remove(keys) => {
-                let keys = self.wanted(keys, wanted)?;
-                for place in self.places_of(&keys)? {
-                    self.remove_key(place);
-                }
-                Ok(())
-            }
-            Change::Expire(limit) => self.expire(limit, false).map(drop),
-        }
-    }
-
-    /// The rows whose keys belong to a partition.
-    fn wanted(&self, rows: RecordBatch, wanted: Option<(u32, u32)>) -> Result<RecordBatch> {
-        let Some((partition, partitions)) = wanted else {
-            return Ok(rows);
-        };
-        let groups = key_groups(
-            &rows.columns()[..self.shape.owner_columns()],
-            rows.num_rows(),
-        )?;
-        let ours: BooleanBuffer = groups
-            .into_iter()
-            .map(|group| partition_of(group, partitions) == partition)
-            .collect();
-        Ok(filter_record_batch(&rows, &BooleanArray::new(ours, None))?)
-    }
-
-    fn places_of(&mut self, rows: &RecordBatch) -> Result<Vec<crate::touched::Place>> {
-        let keys = &rows.columns()[..self.shape.key_columns()];
-        let expiry = self.shape.expiry(rows).cloned();
-        self.locate(keys, rows.num_rows(), expiry.as_ref())
+    fn commit_as_a_whole(&mut self) {
+        self.commit_all = true;
     }
 }

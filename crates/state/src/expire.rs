@@ -15,13 +15,13 @@ use crate::{
     keyed::KeyedState,
 };
 
-/// What [`KeyedState::expire`] removed.
+/// What [`KeyedState::expire`] or [`RowStore::expire`](crate::RowStore::expire) removed.
 #[derive(Debug, Clone, Default)]
 pub struct Expired {
-    /// The removed rows, keys ++ values, by time bucket and, in a chained store, oldest first per key; only if they
-    /// were asked for.
+    /// The removed rows, keys ++ values, by time bucket and, where a key has several rows, oldest first per key; only
+    /// those that were asked for.
     pub rows: Vec<RecordBatch>,
-    /// Number of keys removed.
+    /// Number of keys removed, or of rows in a store of rows by key.
     pub removed: usize,
 }
 

@@ -7,10 +7,7 @@
 //! Invariant: the live rows are those of the last committed version plus the changes since then, and those changes,
 //! in order, are what [`KeyedState::commit`] returns. Making them durable is left to [`crate::StateBackend`].
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array},
@@ -23,10 +20,12 @@ use crate::{
     columns::compact_batch,
     delta::{self, Change, DeltaBytes},
     index::KeyIndexFactory,
+    segment::Segment,
     segments::Segments,
-    snapshot::Snapshot,
+    snapshot::{LiveRows, Snapshot},
     spec::{Shape, StateSpec, batch_of},
     touched::{Place, Touched},
+    work::{Counters, Work},
 };
 
 /// Keyed state of one partition; see the module for what it costs.
@@ -69,7 +68,7 @@ use crate::{
 pub struct KeyedState {
     pub(crate) shape: Arc<Shape>,
     pub(crate) factory: Arc<dyn KeyIndexFactory>,
-    pub(crate) segments: Segments,
+    pub(crate) segments: Segments<Segment>,
     pub(crate) blocks: Blocks,
     pub(crate) keys: usize,
     /// Changes since the last commit, in order.
@@ -80,24 +79,6 @@ pub struct KeyedState {
     /// Rises whenever slots move: places found before are void.
     pub(crate) generation: u64,
     pub(crate) counters: Counters,
-}
-
-/// Work done so far, for tests and reports: what an epoch costs must depend on what it touches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Work {
-    /// Rows whose keys were looked up.
-    pub rows_indexed: u64,
-    /// Stored rows that were copied: gathered, moved by garbage collection, scanned or emitted at expiry.
-    pub rows_copied: u64,
-    /// Stored rows whose expiry was compared one by one.
-    pub rows_compared: u64,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) indexed: AtomicU64,
-    pub(crate) copied: AtomicU64,
-    pub(crate) compared: AtomicU64,
 }
 
 impl KeyedState {
@@ -150,11 +131,7 @@ impl KeyedState {
 
     /// Work done since the store was made.
     pub fn work(&self) -> Work {
-        Work {
-            rows_indexed: self.counters.indexed.load(Relaxed),
-            rows_copied: self.counters.copied.load(Relaxed),
-            rows_compared: self.counters.compared.load(Relaxed),
-        }
+        self.counters.work()
     }
 
     /// Finds or creates the keys of these rows.
@@ -290,7 +267,7 @@ impl KeyedState {
                 None => Arc::new(Int64Array::new_null(places.len())),
             });
         }
-        let rows = compact_batch(&batch_of(&self.shape.rows, columns, places.len())?)?;
+        let rows = compact_batch(&batch_of(&self.shape.layout.rows, columns, places.len())?)?;
         self.changes.push(Change::Put(rows.clone()));
         self.insert(&rows, &places)
     }
@@ -329,7 +306,7 @@ impl KeyedState {
                     None => Arc::new(Int64Array::new_null(count)),
                 });
             }
-            let batch = batch_of(&self.shape.removed, columns, count)?;
+            let batch = batch_of(&self.shape.layout.named, columns, count)?;
             self.changes.push(Change::Remove(compact_batch(&batch)?));
         }
         Ok(count)
@@ -375,19 +352,14 @@ impl KeyedState {
         Ok(delta)
     }
 
-    /// Makes the next commit hold the whole state instead of the changes.
-    pub(crate) fn commit_as_a_whole(&mut self) {
-        self.commit_all = true;
-    }
-
     /// Captures the last committed version in O(blocks), to be encoded later, on another thread if need be.
     pub fn snapshot(&self) -> Snapshot {
         let blocks = self.segments.ids().into_iter().flat_map(|segment| {
             let blocks = self.segments.get(segment).blocks.iter();
-            blocks.map(|block| self.blocks.get(*block).capture())
+            blocks.map(|block| Arc::new(self.blocks.get(*block).capture()) as Arc<dyn LiveRows>)
         });
         Snapshot::new(
-            Arc::clone(&self.shape),
+            Arc::clone(&self.shape.layout),
             self.version,
             self.changes.is_empty(),
             blocks.collect(),

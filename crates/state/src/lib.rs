@@ -22,11 +22,15 @@ mod hash;
 mod index;
 mod key_group;
 mod keyed;
+mod layout;
 mod locate;
 mod maintain;
 mod manifest;
+mod pieces;
+mod restore;
 #[cfg(any(test, feature = "test-util"))]
 mod row_index;
+mod rows;
 mod section;
 mod segment;
 mod segments;
@@ -35,17 +39,20 @@ mod spec;
 mod stored;
 mod touched;
 mod upkeep;
+mod work;
 
 pub use backend::StateBackend;
 pub use delta::DeltaBytes;
 pub use expire::Expired;
 pub use index::{KeyIndex, KeyIndexFactory};
 pub use key_group::{KEY_GROUPS, key_groups, partition_of};
-pub use keyed::{KeyedState, Work};
+pub use keyed::KeyedState;
 pub use manifest::{OperatorFiles, Section, StateFile, StateManifest};
 #[cfg(any(test, feature = "test-util"))]
 pub use row_index::{RowIndex, RowIndexFactory};
+pub use rows::{Emit, Matches, NullKeys, Probe, RowRefs, RowStore, RowsSpec, Within};
 pub use snapshot::Snapshot;
 pub use spec::StateSpec;
 pub use touched::Touched;
 pub use upkeep::Upkeep;
+pub use work::Work;

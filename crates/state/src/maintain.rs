@@ -16,9 +16,9 @@ use crate::{
     block::{Block, DEAD, Position},
     columns::compact_batch,
     keyed::KeyedState,
+    pieces::MAX_BLOCK_ROWS,
     segment::Segment,
     spec::batch_of,
-    stored::MAX_BLOCK_ROWS,
 };
 
 /// How many blocks of one size class are merged into one of the next.
@@ -119,8 +119,12 @@ impl KeyedState {
         moved: &mut HashMap<Position, Position>,
     ) -> Result<u32> {
         let positions: Vec<Position> = piece.iter().map(|(position, _)| *position).collect();
-        let columns = self.fetch(&positions, 0..self.shape.rows.fields().len())?;
-        let rows = compact_batch(&batch_of(&self.shape.rows, columns, positions.len())?)?;
+        let columns = self.fetch(&positions, 0..self.shape.layout.rows.fields().len())?;
+        let rows = compact_batch(&batch_of(
+            &self.shape.layout.rows,
+            columns,
+            positions.len(),
+        )?)?;
         let chained = self.shape.spec.chained;
         let slots = piece.iter().map(|(_, slot)| *slot).collect();
         let id = self.blocks.add(Block::new(rows, slots, segment, chained));

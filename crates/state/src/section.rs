@@ -17,7 +17,11 @@ use arrow::{
 use bytes::Bytes;
 use headwater_core::{Epoch, Error, Result};
 
-use crate::{columns::compact_batch, delta::Change, spec::Shape};
+use crate::{
+    columns::compact_batch,
+    delta::Change,
+    layout::{Layout, flag},
+};
 
 /// What every section begins with.
 const MAGIC: [u8; 4] = *b"HWSS";
@@ -37,12 +41,10 @@ pub(crate) enum Kind {
     Snapshot = 2,
 }
 
-const CHAINED: u8 = 1;
-const EXPIRES: u8 = 2;
-
 const PUT: u8 = 1;
 const REMOVE: u8 = 2;
 const EXPIRE: u8 = 3;
+const MARK: u8 = 4;
 
 /// A section taken apart.
 #[derive(Debug)]
@@ -52,13 +54,9 @@ pub(crate) struct Section {
     pub(crate) changes: Vec<Change>,
 }
 
-fn flags(shape: &Shape) -> u8 {
-    u8::from(shape.spec.chained) * CHAINED + u8::from(shape.spec.expires) * EXPIRES
-}
-
 /// Encodes changes in order; runs of puts share one Arrow stream, and so do runs of removals.
 pub(crate) fn encode(
-    shape: &Shape,
+    layout: &Layout,
     kind: Kind,
     version: Epoch,
     changes: &[Change],
@@ -66,7 +64,7 @@ pub(crate) fn encode(
     let mut bytes = Vec::new();
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&FORMAT.to_le_bytes());
-    bytes.extend_from_slice(&[kind as u8, flags(shape)]);
+    bytes.extend_from_slice(&[kind as u8, layout.flags]);
     bytes.extend_from_slice(&version.0.to_le_bytes());
     bytes.resize(HEADER, 0);
     let same_kind = |a: &Change, b: &Change| a.tag() == b.tag();
@@ -77,8 +75,8 @@ pub(crate) fn encode(
         bytes.extend_from_slice(&[0; ENTRY_HEADER]);
         bytes[header] = run[0].tag();
         match &run[0] {
-            Change::Put(_) => write_stream(&mut bytes, &shape.rows, run)?,
-            Change::Remove(_) => write_stream(&mut bytes, &shape.removed, run)?,
+            Change::Put(_) => write_stream(&mut bytes, &layout.rows, run)?,
+            Change::Remove(_) | Change::Mark(_) => write_stream(&mut bytes, &layout.named, run)?,
             Change::Expire(_) => {
                 // Of several limits in a row the largest does what all of them do.
                 let limit = run.iter().filter_map(Change::limit).max();
@@ -109,7 +107,7 @@ fn write_stream(bytes: &mut Vec<u8>, schema: &Schema, changes: &[Change]) -> Res
 ///
 /// # Errors
 /// `Data`, saying what was expected and found.
-pub(crate) fn decode<'a>(shape: &Shape, bytes: &'a [u8]) -> Result<(Section, &'a [u8])> {
+pub(crate) fn decode<'a>(layout: &Layout, bytes: &'a [u8]) -> Result<(Section, &'a [u8])> {
     let too_short = || {
         Error::data(format!(
             "a section is cut short: only {} bytes are left",
@@ -134,11 +132,11 @@ pub(crate) fn decode<'a>(shape: &Shape, bytes: &'a [u8]) -> Result<(Section, &'a
         2 => Kind::Snapshot,
         other => return Err(Error::data(format!("unknown kind of section: {other}"))),
     };
-    if header[7] != flags(shape) {
+    if header[7] != layout.flags {
         return Err(Error::data(format!(
-            "the section's flags are {:#04x}, those of the store are {:#04x} (1: chained, 2: expires)",
-            header[7],
-            flags(shape)
+            "the section's flags are {:#04x}, those of the store are {:#04x} (1: chained, 2: expires, \
+             4: rows by key, 8: marks)",
+            header[7], layout.flags
         )));
     }
     let version = Epoch(u64_at(header, 8));
@@ -150,14 +148,21 @@ pub(crate) fn decode<'a>(shape: &Shape, bytes: &'a [u8]) -> Result<(Section, &'a
     for _ in 0..entries {
         let (tag, body, after) = split_entry(rest)?;
         match tag {
-            PUT => changes.extend(read_stream(&shape.rows, body)?.into_iter().map(Change::Put)),
-            REMOVE => {
-                changes.extend(
-                    read_stream(&shape.removed, body)?
-                        .into_iter()
-                        .map(Change::Remove),
-                );
-            }
+            PUT => changes.extend(
+                read_stream(&layout.rows, body)?
+                    .into_iter()
+                    .map(Change::Put),
+            ),
+            REMOVE => changes.extend(
+                read_stream(&layout.named, body)?
+                    .into_iter()
+                    .map(Change::Remove),
+            ),
+            MARK if layout.flags & flag::MARKS != 0 => changes.extend(
+                read_stream(&layout.named, body)?
+                    .into_iter()
+                    .map(Change::Mark),
+            ),
             EXPIRE if body.len() == 8 => {
                 changes.push(Change::Expire(u64_at(body, 0).cast_signed()))
             }
@@ -246,6 +251,7 @@ impl Change {
             Self::Put(_) => PUT,
             Self::Remove(_) => REMOVE,
             Self::Expire(_) => EXPIRE,
+            Self::Mark(_) => MARK,
         }
     }
 

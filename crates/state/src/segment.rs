@@ -10,6 +10,7 @@ use headwater_core::{Error, Result};
 use crate::{
     block::Position,
     index::{KeyIndex, KeyIndexFactory},
+    segments::Bucketed,
 };
 
 /// In `marks`: not seen by the touch under way.
@@ -27,6 +28,16 @@ pub(crate) struct Segment {
     pub(crate) earliest: i64,
     /// Time bucket; none for keys that never expire.
     pub(crate) bucket: Option<i64>,
+}
+
+impl Bucketed for Segment {
+    fn bucket(&self) -> Option<i64> {
+        self.bucket
+    }
+
+    fn set_bucket(&mut self, bucket: i64) {
+        self.bucket = Some(bucket);
+    }
 }
 
 impl Segment {

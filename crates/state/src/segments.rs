@@ -1,20 +1,26 @@
 //! The segments of a store, and which bucket of time each one holds.
 //!
-//! Invariant: bucket `b` holds exactly the keys whose expiry is in `[b * width, (b + 1) * width)`. The width is the
+//! Invariant: bucket `b` holds exactly the keys or rows whose expiry is in `[b * width, (b + 1) * width)`. The width is the
 //! one of the spec, doubled as often as it takes to stay below [`MAX_SEGMENTS`]; it is not durable.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arrow::array::{Array, Int64Array};
 
-use crate::segment::Segment;
-
 /// More segments than this are not worth their overhead: buckets widen.
 pub(crate) const MAX_SEGMENTS: usize = 1_000;
 
-#[derive(Default)]
-pub(crate) struct Segments {
-    slab: Vec<Option<Segment>>,
+/// Part of a store that belongs to one bucket.
+pub(crate) trait Bucketed {
+    /// Its time bucket; none if what it holds never expires.
+    fn bucket(&self) -> Option<i64>;
+
+    /// Says which bucket it belongs to from now on.
+    fn set_bucket(&mut self, bucket: i64);
+}
+
+pub(crate) struct Segments<S> {
+    slab: Vec<Option<S>>,
     free: Vec<u32>,
     by_bucket: BTreeMap<i64, u32>,
     never: Option<u32>,
@@ -22,11 +28,14 @@ pub(crate) struct Segments {
     pub(crate) width: i64,
 }
 
-impl Segments {
+impl<S: Bucketed> Segments<S> {
     pub(crate) fn new(width: i64) -> Self {
         Self {
+            slab: Vec::new(),
+            free: Vec::new(),
+            by_bucket: BTreeMap::new(),
+            never: None,
             width,
-            ..Self::default()
         }
     }
 
@@ -37,8 +46,8 @@ impl Segments {
         }
     }
 
-    pub(crate) fn add(&mut self, segment: Segment) -> u32 {
-        let bucket = segment.bucket;
+    pub(crate) fn add(&mut self, segment: S) -> u32 {
+        let bucket = segment.bucket();
         let id = match self.free.pop() {
             Some(id) => {
                 self.slab[id as usize] = Some(segment);
@@ -58,25 +67,32 @@ impl Segments {
         id
     }
 
-    pub(crate) fn remove(&mut self, id: u32) -> Option<Segment> {
+    pub(crate) fn remove(&mut self, id: u32) -> Option<S> {
         let segment = self.slab[id as usize].take()?;
         self.free.push(id);
-        match segment.bucket {
-            Some(bucket) => {
+        match segment.bucket() {
+            // Of segments about to be united another one may hold the bucket.
+            Some(bucket) if self.by_bucket.get(&bucket) == Some(&id) => {
                 self.by_bucket.remove(&bucket);
             }
+            Some(_) => {}
             None => self.never = None,
         }
         Some(segment)
     }
 
-    pub(crate) fn get(&self, id: u32) -> &Segment {
+    pub(crate) fn get(&self, id: u32) -> &S {
         self.slab[id as usize]
             .as_ref()
             .expect("places name only segments that exist")
     }
 
-    pub(crate) fn get_mut(&mut self, id: u32) -> &mut Segment {
+    /// A segment that may be gone.
+    pub(crate) fn find_by_id(&self, id: u32) -> Option<&S> {
+        self.slab.get(id as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u32) -> &mut S {
         self.slab[id as usize]
             .as_mut()
             .expect("places name only segments that exist")
@@ -87,7 +103,7 @@ impl Segments {
         self.by_bucket.values().copied().chain(self.never).collect()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &S> {
         self.slab.iter().flatten()
     }
 
@@ -135,12 +151,12 @@ impl Segments {
 
     /// Says that this segment holds this bucket.
     pub(crate) fn assign(&mut self, bucket: i64, id: u32) {
-        self.get_mut(id).bucket = Some(bucket);
+        self.get_mut(id).set_bucket(bucket);
         self.by_bucket.insert(bucket, id);
     }
 
     /// Takes a segment that holds no bucket any more.
-    pub(crate) fn take(&mut self, id: u32) -> Option<Segment> {
+    pub(crate) fn take(&mut self, id: u32) -> Option<S> {
         let segment = self.slab[id as usize].take()?;
         self.free.push(id);
         Some(segment)
@@ -252,7 +268,7 @@ mod tests {
 
     #[test]
     fn too_many_buckets_call_for_wider_ones() {
-        let segments = Segments::new(1);
+        let segments = Segments::<crate::segment::Segment>::new(1);
         let few: Vec<_> = (0..1_000).map(Some).collect();
         assert_eq!(segments.doublings_to_fit(&few), 0);
         let many: Vec<_> = (0..1_001).map(Some).collect();

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions},
-    datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
+    datatypes::{DataType, Field, SchemaRef},
 };
 use headwater_core::{Error, Result};
+
+use crate::layout::{Layout, columns, flag};
 
 /// Describes one keyed store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,43 +34,26 @@ pub struct StateSpec {
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
     pub(crate) spec: StateSpec,
-    /// Columns of a stored row. Top-level columns are all nullable: whether a value may be null is the operator's
-    /// business, and engines are not exact about it.
-    pub(crate) rows: SchemaRef,
+    /// Columns of a stored row, and of a removed key: keys and expiry.
+    pub(crate) layout: Arc<Layout>,
     /// Columns of a row as callers see it: without the expiry.
     pub(crate) visible: SchemaRef,
-    /// Columns of a removed key: keys and expiry.
-    pub(crate) removed: SchemaRef,
 }
 
 impl Shape {
     pub(crate) fn new(spec: StateSpec) -> Result<Self> {
-        if spec.bucket_millis < 1 {
-            return Err(Error::invalid(format!(
-                "a time bucket of {} ms is too narrow: use 1 ms or more",
-                spec.bucket_millis
-            )));
-        }
-        if spec.keys.fields().is_empty() && spec.values.fields().is_empty() {
-            return Err(Error::invalid(
-                "a store has neither key nor value columns: give it a value column",
-            ));
-        }
+        check(&spec.keys, &spec.values, spec.bucket_millis)?;
         let expiry = spec
             .expires
             .then(|| Arc::new(Field::new("__expiry", DataType::Int64, true)));
-        let schema = |parts: &[&Schema], expiry: Option<FieldRef>| {
-            let fields = parts.iter().flat_map(|schema| schema.fields().iter());
-            let fields = fields.map(|field| match field.is_nullable() {
-                true => Arc::clone(field),
-                false => Arc::new(field.as_ref().clone().with_nullable(true)),
-            });
-            Arc::new(Schema::new(fields.chain(expiry).collect::<Vec<_>>()))
+        let layout = Layout {
+            flags: u8::from(spec.chained) * flag::CHAINED + u8::from(spec.expires) * flag::EXPIRES,
+            rows: columns(&[&spec.keys, &spec.values], expiry.clone()),
+            named: columns(&[&spec.keys], expiry),
         };
         Ok(Self {
-            rows: schema(&[&spec.keys, &spec.values], expiry.clone()),
-            visible: schema(&[&spec.keys, &spec.values], None),
-            removed: schema(&[&spec.keys], expiry),
+            layout: Arc::new(layout),
+            visible: columns(&[&spec.keys, &spec.values], None),
             spec,
         })
     }
@@ -102,6 +87,21 @@ impl Shape {
         let last = batch.columns().last().filter(|_| self.spec.expires)?;
         last.as_primitive_opt()
     }
+}
+
+/// Refuses a store of these columns and buckets if it makes no sense.
+pub(crate) fn check(keys: &SchemaRef, values: &SchemaRef, bucket_millis: i64) -> Result<()> {
+    if bucket_millis < 1 {
+        return Err(Error::invalid(format!(
+            "a time bucket of {bucket_millis} ms is too narrow: use 1 ms or more"
+        )));
+    }
+    if keys.fields().is_empty() && values.fields().is_empty() {
+        return Err(Error::invalid(
+            "a store has neither key nor value columns: give it a value column",
+        ));
+    }
+    Ok(())
 }
 
 /// A batch of these columns, which may be none; says which column does not fit.

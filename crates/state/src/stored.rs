@@ -4,75 +4,28 @@ use std::{ops::Range, sync::atomic::Ordering::Relaxed};
 
 use arrow::{
     array::{Array, ArrayRef, RecordBatch, UInt32Array, new_empty_array},
-    compute::{interleave, min, take, take_record_batch},
+    compute::{interleave, min, take},
 };
 use headwater_core::Result;
 
 use crate::{
     block::{Block, Position},
-    columns::compact_batch,
-    grouped::Grouped,
     keyed::KeyedState,
+    pieces::by_segment,
     touched::Place,
 };
-
-/// Larger batches are stored in pieces, which bounds what collecting one block's garbage costs.
-pub(crate) const MAX_BLOCK_ROWS: usize = 1 << 17;
-
-/// Fewer rows than this are stored as a slice of a batch shared with other segments; more get memory of their own,
-/// which is free as soon as their segment is.
-const SHARED_ROWS: usize = 64;
 
 impl KeyedState {
     /// Appends rows to the segments of their keys. If a key appears twice, the later row is the newer one.
     pub(crate) fn insert(&mut self, rows: &RecordBatch, places: &[Place]) -> Result<()> {
         let segments: Vec<u32> = places.iter().map(|place| place.segment).collect();
-        let Grouped { order, groups } = Grouped::by(&segments);
-        if let [(segment, _)] = groups.as_slice() {
-            let slots = places.iter().map(|place| place.slot).collect();
-            return self.append_all(*segment, rows, slots);
-        }
-        let slots_of = |rows: &[u32]| rows.iter().map(|r| places[*r as usize].slot).collect();
-        let (large, small): (Vec<_>, Vec<_>) = groups
-            .into_iter()
-            .partition(|(_, range)| range.len() >= SHARED_ROWS);
-        for (segment, range) in large {
-            let order = &order[range];
-            let own = take_record_batch(rows, &UInt32Array::from(order.to_vec()))?;
-            self.append_all(segment, &compact_batch(&own)?, slots_of(order))?;
-        }
-        let shared: Vec<u32> = small
-            .iter()
-            .flat_map(|(_, range)| &order[range.clone()])
-            .copied()
-            .collect();
-        let rows = take_record_batch(rows, &UInt32Array::from(shared))?;
-        let mut start = 0;
-        for (segment, range) in small {
-            let len = range.len();
-            let piece = compact_batch(&rows.slice(start, len))?;
-            self.append_all(segment, &piece, slots_of(&order[range]))?;
-            start += len;
+        for piece in by_segment(rows, &segments)? {
+            let order = piece.order.iter();
+            let slots = order.map(|row| places[*row as usize].slot).collect();
+            self.append(piece.segment, piece.rows, slots)?;
+            self.settle(piece.segment)?;
         }
         Ok(())
-    }
-
-    fn append_all(&mut self, segment: u32, rows: &RecordBatch, mut slots: Vec<u32>) -> Result<()> {
-        if slots.len() <= MAX_BLOCK_ROWS {
-            self.append(segment, rows.clone(), slots)?;
-            return self.settle(segment);
-        }
-        let mut start = 0u32;
-        while !slots.is_empty() {
-            let rest = slots.split_off(slots.len().min(MAX_BLOCK_ROWS));
-            let end = start + slots.len() as u32;
-            // Copied: a slice would keep the whole batch alive.
-            let piece = take_record_batch(rows, &UInt32Array::from_iter_values(start..end))?;
-            let slots = std::mem::replace(&mut slots, rest);
-            self.append(segment, compact_batch(&piece)?, slots)?;
-            start = end;
-        }
-        self.settle(segment)
     }
 
     fn append(&mut self, segment: u32, rows: RecordBatch, slots: Vec<u32>) -> Result<()> {
@@ -160,7 +113,7 @@ impl KeyedState {
                     .map(|block| block.rows.column(column).as_ref())
                     .collect();
                 Ok(match (arrays.as_slice(), &rows_of_one) {
-                    ([], _) => new_empty_array(self.shape.rows.field(column).data_type()),
+                    ([], _) => new_empty_array(self.shape.layout.rows.field(column).data_type()),
                     ([array], Some(rows)) => take(*array, rows, None)?,
                     _ => interleave(&arrays, &indices)?,
                 })

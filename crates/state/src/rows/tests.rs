@@ -1,0 +1,310 @@
+//! What a store of rows costs, and its edges; what it holds is the business of [`crate::conformance`].
+
+use arrow::{
+    array::{Array, AsArray, Float64Array, StringArray},
+    datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
+};
+use headwater_core::ErrorKind;
+
+use super::*;
+use crate::expire::Expired;
+
+fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
+    let fields = columns
+        .iter()
+        .map(|(name, data_type)| Field::new(*name, data_type.clone(), true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn spec() -> RowsSpec {
+    RowsSpec {
+        keys: schema(&[("key", DataType::Int64)]),
+        values: schema(&[("value", DataType::Int64)]),
+        owner_columns: None,
+        expires: true,
+        bucket_millis: 1_000,
+        marks: true,
+    }
+}
+
+fn new_store(spec: RowsSpec) -> RowStore {
+    RowStore::new(spec).unwrap()
+}
+
+fn ints(values: impl IntoIterator<Item = i64>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(values))
+}
+
+/// Adds rows of (key, value, expiry).
+fn append(store: &mut RowStore, rows: impl IntoIterator<Item = (i64, i64, i64)>) -> RowRefs {
+    let rows: Vec<_> = rows.into_iter().collect();
+    let expiry = Int64Array::from_iter_values(rows.iter().map(|row| row.2));
+    let keys = ints(rows.iter().map(|row| row.0));
+    let values = ints(rows.iter().map(|row| row.1));
+    store
+        .append(&[keys], &[values], Some(&expiry), None)
+        .unwrap()
+}
+
+fn values_of(store: &RowStore, rows: &RowRefs) -> Vec<i64> {
+    let columns = store.gather(rows, &[1]).unwrap();
+    columns[0].as_primitive::<Int64Type>().values().to_vec()
+}
+
+/// Pairs of probe row and value.
+fn found(store: &RowStore, keys: impl IntoIterator<Item = i64>) -> Vec<(u32, i64)> {
+    let keys = [ints(keys)];
+    let matches = store.probe(&Probe::new(&keys, keys[0].len())).unwrap();
+    let values = values_of(store, &matches.rows);
+    std::iter::zip(matches.probe_rows.values().to_vec(), values).collect()
+}
+
+fn within(store: &RowStore, key: i64, low: Option<i64>, high: Option<i64>) -> Vec<i64> {
+    let keys = [ints([key])];
+    let (low, high) = (Int64Array::from(vec![low]), Int64Array::from(vec![high]));
+    let probe = Probe {
+        within: Within::Range {
+            low: &low,
+            high: &high,
+        },
+        ..Probe::new(&keys, 1)
+    };
+    values_of(store, &store.probe(&probe).unwrap().rows)
+}
+
+fn values(batches: &[RecordBatch]) -> Vec<i64> {
+    let values = batches.iter().flat_map(|batch| {
+        let values = batch.column(1).as_primitive::<Int64Type>();
+        values.values().to_vec()
+    });
+    values.collect()
+}
+
+fn difference(new: Work, old: Work) -> Work {
+    Work {
+        rows_indexed: new.rows_indexed - old.rows_indexed,
+        rows_copied: new.rows_copied - old.rows_copied,
+        rows_compared: new.rows_compared - old.rows_compared,
+    }
+}
+
+#[test]
+fn rows_of_a_key_are_found_across_time_from_the_oldest_to_the_newest() {
+    let mut store = new_store(spec());
+    append(&mut store, [(1, 10, 9_000), (2, 20, 100), (1, 11, 200)]);
+    append(&mut store, [(1, 12, 9_500), (1, 13, 150), (3, 30, 100)]);
+    assert_eq!(
+        found(&store, [2, 7, 1]),
+        [(0, 20), (2, 10), (2, 11), (2, 12), (2, 13)]
+    );
+    assert_eq!(within(&store, 1, Some(150), Some(9_000)), [10, 11, 13]);
+    assert_eq!(within(&store, 1, Some(151), None), [10, 11, 12]);
+    assert_eq!(within(&store, 1, None, Some(149)).len(), 0);
+    assert_eq!(within(&store, 1, None, Some(150)), [13]);
+}
+
+#[test]
+fn rows_that_never_expire_are_later_than_any_time() {
+    let mut store = new_store(spec());
+    let expiry = Int64Array::from(vec![None, Some(i64::MAX), Some(5)]);
+    store
+        .append(&[ints([1; 3])], &[ints([0, 1, 2])], Some(&expiry), None)
+        .unwrap();
+    assert_eq!(within(&store, 1, None, None), [0, 1, 2]);
+    assert_eq!(within(&store, 1, Some(i64::MAX), None), [0, 1]);
+    assert_eq!(within(&store, 1, None, Some(i64::MAX)), [1, 2]);
+    assert_eq!(within(&store, 1, Some(6), Some(7)).len(), 0);
+    assert_eq!(store.expire(i64::MAX, Emit::Nothing).unwrap().removed, 2);
+    assert_eq!(found(&store, [1]), [(0, 0)]);
+    let all = store.probe(&Probe::new(&[ints([1])], 1)).unwrap();
+    assert!(store.expiry_of(&all.rows).unwrap().is_null(0));
+}
+
+#[test]
+fn rows_that_expire_are_returned_as_asked_for() {
+    for (emit, expected) in [
+        (Emit::Nothing, vec![]),
+        (Emit::All, vec![10, 11, 12]),
+        (Emit::Unmarked, vec![10, 12]),
+    ] {
+        // A whole bucket and one that is cut.
+        let mut store = new_store(spec());
+        let rows = append(
+            &mut store,
+            [
+                (1, 10, 10),
+                (1, 11, 20),
+                (2, 12, 1_000),
+                (2, 13, 1_001),
+                (9, 14, 5),
+            ],
+        );
+        let removed = rows.take(&vec![4].into()).unwrap();
+        assert_eq!(store.remove(&removed).unwrap(), 1);
+        assert_eq!(
+            store
+                .mark(&rows.take(&vec![1, 3, 4].into()).unwrap())
+                .unwrap(),
+            2
+        );
+        let Expired { rows, removed } = store.expire(1_000, emit).unwrap();
+        assert_eq!((values(&rows), removed), (expected, 3));
+        assert_eq!((store.len(), found(&store, [1, 2])), (1, vec![(1, 13)]));
+    }
+}
+
+#[test]
+fn null_keys_match_or_never_do() {
+    let mut store = new_store(RowsSpec {
+        keys: schema(&[("a", DataType::Float64), ("b", DataType::Utf8)]),
+        ..spec()
+    });
+    let a: ArrayRef = Arc::new(Float64Array::from(vec![
+        Some(0.0),
+        Some(f64::NAN),
+        None,
+        None,
+    ]));
+    let b: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None, Some("x"), None]));
+    store.append(&[a, b], &[ints(0..4)], None, None).unwrap();
+    let a: ArrayRef = Arc::new(Float64Array::from(vec![
+        Some(-0.0),
+        Some(-f64::NAN),
+        None,
+        None,
+    ]));
+    let b: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None, Some("x"), None]));
+    let keys = [a, b];
+    for (null_keys, expected) in [
+        (NullKeys::Match, vec![0, 1, 2, 3]),
+        (NullKeys::Never, vec![0]),
+    ] {
+        let probe = Probe {
+            null_keys,
+            ..Probe::new(&keys, 4)
+        };
+        let matches = store.probe(&probe).unwrap();
+        let expected_rows: Vec<u32> = expected.iter().map(|row| *row as u32).collect();
+        assert_eq!(matches.probe_rows.values(), expected_rows.as_slice());
+        let values = store.gather(&matches.rows, &[2]).unwrap();
+        assert_eq!(
+            values[0].as_primitive::<Int64Type>().values(),
+            expected.as_slice()
+        );
+    }
+}
+
+#[test]
+fn a_probe_stops_and_goes_on() {
+    let mut store = new_store(spec());
+    append(&mut store, (0..100).map(|i| (i % 10, i, 5)));
+    let keys = [ints((0..20).map(|i| i / 2))];
+    let mut start = 0;
+    let mut rows = vec![];
+    let mut rounds = 0;
+    while start < 20 {
+        let probe = Probe {
+            rows: start..20,
+            at_most: 25,
+            ..Probe::new(&keys, 20)
+        };
+        let matches = store.probe(&probe).unwrap();
+        assert!(matches.rows.len() < 25 + 10);
+        rows.extend(matches.probe_rows.values().to_vec());
+        (start, rounds) = (matches.end, rounds + 1);
+    }
+    assert_eq!(rounds, 7);
+    assert_eq!(rows, (0..20).flat_map(|row| [row; 10]).collect::<Vec<_>>());
+}
+
+#[test]
+fn references_are_refused_once_rows_may_have_moved() {
+    let mut store = new_store(spec());
+    let rows = append(&mut store, [(1, 10, 5)]);
+    let other = append(&mut store, [(1, 11, 5)]);
+    let error = store.gather(&rows, &[1]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert_eq!(
+        error.message(),
+        "rows of state were referred to after the store was appended to, expired or committed: probe again"
+    );
+    store.remove(&other).unwrap();
+    assert_eq!(values_of(&store, &other), [11]);
+    store.commit(Epoch(0)).unwrap();
+    assert!(store.mark(&other).is_err());
+    let error = store.gather(
+        &store.probe(&Probe::new(&[ints([1])], 1)).unwrap().rows,
+        &[2],
+    );
+    assert_eq!(
+        error.unwrap_err().message(),
+        "state rows have 2 columns, column 2 was asked for"
+    );
+}
+
+#[test]
+fn what_came_and_went_within_an_epoch_is_not_written() {
+    let mut store = new_store(spec());
+    append(
+        &mut store,
+        [(1, 10, 5_000), (2, 20, 9_000), (3, 30, 20_000)],
+    );
+    assert_eq!(store.commit(Epoch(0)).unwrap().rows, 3);
+    let rows = append(&mut store, [(4, 40, 9_000), (5, 50, 100), (6, 60, 9_000)]);
+    store.remove(&rows.take(&vec![0].into()).unwrap()).unwrap();
+    store.mark(&rows.take(&vec![2].into()).unwrap()).unwrap();
+    store.expire(200, Emit::All).unwrap();
+    let delta = store.commit(Epoch(1)).unwrap();
+    assert_eq!(delta.rows, 1);
+    assert!(store.commit(Epoch(2)).unwrap().is_empty());
+    let mut restored = new_store(spec());
+    restored
+        .apply_delta(&store.snapshot().encode().unwrap().bytes, None)
+        .unwrap();
+    assert_eq!(found(&restored, 1..7), [(0, 10), (1, 20), (2, 30), (5, 60)]);
+    assert_eq!(restored.expire(9_000, Emit::Unmarked).unwrap().removed, 3);
+}
+
+#[test]
+fn an_epoch_costs_what_it_touches_however_many_rows_there_are() {
+    let mut store = new_store(RowsSpec {
+        bucket_millis: 10_000,
+        ..spec()
+    });
+    // 1,000,000 rows of 100,000 keys over a hundred buckets.
+    for start in 0..10 {
+        let rows = (start * 100_000)..(start + 1) * 100_000;
+        append(&mut store, rows.map(|i| (i % 100_000, i, i)));
+    }
+    store.commit(Epoch(0)).unwrap();
+    let start = store.work();
+    for epoch in 1..=100 {
+        let before = store.work();
+        append(&mut store, (0..10).map(|i| (i * 97, -1, 1_000_000 + epoch)));
+        let keys = [ints((0..10).map(|i| i * 97))];
+        let high = Int64Array::from(vec![200_000; 10]);
+        let low = Int64Array::from(vec![100_000; 10]);
+        let probe = Probe {
+            within: Within::Range {
+                low: &low,
+                high: &high,
+            },
+            ..Probe::new(&keys, 10)
+        };
+        let matches = store.probe(&probe).unwrap();
+        // One row of each key expires in the range, of key 0 one at each end of it.
+        assert_eq!(matches.rows.len(), 11);
+        store.mark(&matches.rows).unwrap();
+        let delta = store.commit(Epoch(epoch.unsigned_abs())).unwrap();
+        assert_eq!(delta.rows, 10);
+        assert!(delta.bytes.len() < 4_000, "{} bytes", delta.bytes.len());
+        let work = difference(store.work(), before);
+        assert_eq!(work.rows_indexed, 20);
+        assert!(work.rows_compared < 40, "{work:?}");
+        // What is copied now and then is merged small blocks, never the large ones.
+        assert!(work.rows_copied <= 11 + 10 * 100, "{work:?}");
+    }
+    let work = difference(store.work(), start);
+    // Each row: fetched once, and merged once per size class of blocks that 1,000 rows can fill.
+    assert!(work.rows_copied <= 100 * (11 + 10 * 3), "{work:?}");
+}
