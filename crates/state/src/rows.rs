@@ -6,7 +6,7 @@
 //! collected when it outweighs what is live ([`maintain`]).
 //!
 //! Invariant: the live rows are those of the last committed version plus the changes since then, and those changes
-//! are what [`RowStore::commit`] returns. Each row has a number, its age, that no other row of the store ever has.
+//! are what [`RowStore::commit`] returns. Each row has a number of its own; of two rows the older one has the smaller.
 
 mod append;
 mod bits;
