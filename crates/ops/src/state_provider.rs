@@ -13,7 +13,8 @@ use std::{
 
 use headwater_core::{Epoch, Error, Result, RunId};
 use headwater_state::{
-    DeltaBytes, KeyIndexFactory, KeyedState, StateBackend, StateFile, StateSpec,
+    DeltaBytes, KeyIndexFactory, KeyedState, RowStore, RowsSpec, Snapshot, StateBackend, StateFile,
+    StateSpec, Store,
 };
 use tokio::task::JoinHandle;
 
@@ -31,7 +32,7 @@ pub struct StateAddress {
 struct Resident {
     /// The last version this state contains; `None` before the first epoch.
     version: Option<Epoch>,
-    state: KeyedState,
+    state: Store,
 }
 
 #[derive(Default)]
@@ -91,40 +92,70 @@ impl StateProvider {
         spec: &StateSpec,
         partitions: u32,
     ) -> Result<KeyedState> {
-        let resident = self.lock().resident.remove(address);
-        match resident {
-            Some(resident) if resident.version == version => Ok(resident.state),
-            Some(resident) => Err(Error::internal(format!(
+        if let Some(state) = self.take_resident(address, version)? {
+            return state.try_into();
+        }
+        self.backend
+            .load(
+                &address.operator,
+                &address.store,
+                address.partition,
+                partitions,
+                spec.clone(),
+                Arc::clone(&self.index),
+            )
+            .await
+    }
+
+    /// As [`Self::check_out`], for a store of rows by key.
+    pub async fn check_out_rows(
+        &self,
+        address: &StateAddress,
+        version: Option<Epoch>,
+        spec: &RowsSpec,
+        partitions: u32,
+    ) -> Result<RowStore> {
+        if let Some(state) = self.take_resident(address, version)? {
+            return state.try_into();
+        }
+        self.backend
+            .load_rows(
+                &address.operator,
+                &address.store,
+                address.partition,
+                partitions,
+                spec.clone(),
+            )
+            .await
+    }
+
+    fn take_resident(
+        &self,
+        address: &StateAddress,
+        version: Option<Epoch>,
+    ) -> Result<Option<Store>> {
+        match self.lock().resident.remove(address) {
+            Some(resident) if resident.version != version => Err(Error::internal(format!(
                 "state of operator {} partition {} is at version {:?}, expected {version:?}",
                 address.operator, address.partition, resident.version,
             ))),
-            None => {
-                self.backend
-                    .load(
-                        &address.operator,
-                        &address.store,
-                        address.partition,
-                        partitions,
-                        spec.clone(),
-                        Arc::clone(&self.index),
-                    )
-                    .await
-            }
+            resident => Ok(resident.map(|resident| resident.state)),
         }
     }
 
-    /// Puts back every store of one partition of one operator after it wrote version `epoch`.
-    pub fn check_in(
+    /// Puts back every store of one partition of one operator, of either kind, after it wrote version `epoch`.
+    pub fn check_in<S: Into<Store>>(
         &self,
         operator: &str,
         partition: u32,
         epoch: Epoch,
-        stores: Vec<(String, KeyedState)>,
+        stores: Vec<(String, S)>,
         partitions: u32,
     ) -> Result<()> {
         let mut deltas = Vec::with_capacity(stores.len());
         let mut states = Vec::with_capacity(stores.len());
-        for (store, mut state) in stores {
+        for (store, state) in stores {
+            let mut state: Store = state.into();
             deltas.push((store.clone(), partition, state.commit(epoch)?));
             states.push((store, state));
         }
@@ -190,7 +221,7 @@ impl StateProvider {
     }
 
     /// Captures every resident state of `operator`, for a snapshot written in the background. Call between epochs.
-    pub fn capture(&self, operator: &str) -> Vec<(String, u32, headwater_state::Snapshot)> {
+    pub fn capture(&self, operator: &str) -> Vec<(String, u32, Snapshot)> {
         let inner = self.lock();
         let mut captured: Vec<_> = inner
             .resident
@@ -212,3 +243,6 @@ impl StateProvider {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! Keyed state, versioned by epoch.
 //!
-//! A stateful operator keeps what it must remember in a [`KeyedState`]: Arrow rows by key, in batches only. Each epoch
-//! touches some keys, gathers their old rows, puts new ones, expires what the watermark has passed, and commits; the
+//! A stateful operator keeps what it must remember in stores: a [`KeyedState`] holds a value for each key, a
+//! [`RowStore`] any number of rows for each key, each with an expiry of its own; Arrow both, in batches only. Each epoch
+//! looks some keys up, gathers their old rows, puts new ones, expires what the watermark has passed, and commits; the
 //! commit is the delta that turns the last version into the next. [`StateBackend`] makes deltas durable and loads any
 //! version that a [`StateManifest`] describes. What an epoch costs depends on what it touches, never on how much there
 //! is.
@@ -36,6 +37,7 @@ mod segment;
 mod segments;
 mod snapshot;
 mod spec;
+mod store;
 mod stored;
 mod touched;
 mod upkeep;
@@ -53,6 +55,7 @@ pub use row_index::{RowIndex, RowIndexFactory};
 pub use rows::{Emit, Matches, NullKeys, Probe, RowRefs, RowStore, RowsSpec, Within};
 pub use snapshot::Snapshot;
 pub use spec::StateSpec;
+pub use store::Store;
 pub use touched::Touched;
 pub use upkeep::Upkeep;
 pub use work::Work;
