@@ -14,6 +14,8 @@ mod delta;
 mod equal;
 mod expire;
 mod index;
+#[cfg(any(test, feature = "test-util"))]
+mod invariants;
 mod maintain;
 mod probe;
 mod refs;

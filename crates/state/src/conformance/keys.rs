@@ -88,6 +88,11 @@ impl KeyKind {
         if self == Self::None { 0 } else { number }
     }
 
+    /// Whether the key of this number has a column that is null.
+    pub(super) fn is_null(self, number: u16) -> bool {
+        number == 0 && !matches!(self, Self::None | Self::Int | Self::Float)
+    }
+
     pub(super) fn schema(self) -> SchemaRef {
         let fields = self.columns(&[0, 1]).into_iter().enumerate();
         let fields = fields.map(|(i, c)| Field::new(format!("k{i}"), c.data_type().clone(), true));

@@ -5,8 +5,10 @@
 //! version that was committed. It can show that rows are lost, invented, out of order or in the wrong partition; it
 //! says nothing about speed or about crashes in the middle of a write.
 
+mod checkpoint;
 mod keys;
 mod model;
+pub mod rows;
 mod world;
 
 pub use keys::KeyKind;

@@ -9,31 +9,21 @@ use arrow::{
     array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray},
     datatypes::{DataType, Field, Int64Type, Schema},
 };
-use headwater_core::{Epoch, Result, RunId, Storage};
-use uuid::Uuid;
+use headwater_core::{Result, Storage};
 
 use super::{
     Script, Step,
+    checkpoint::{Checkpoint, OPERATOR, STORE},
     keys::{KeyKind, Numbers},
     model::Model,
 };
 use crate::{
-    KeyIndexFactory, KeyedState, Snapshot, StateBackend, StateFile, StateManifest, StateSpec,
-    Touched, key_groups, partition_of,
+    KeyIndexFactory, KeyedState, StateBackend, StateManifest, StateSpec, Touched, key_groups,
+    partition_of,
 };
 
-const OPERATOR: &str = "agg/1";
-const STORE: &str = "groups";
 /// Scripts use keys below this.
 const KEYS: u16 = 4_096;
-
-/// All stores of a version.
-struct Captured {
-    /// Commits to let pass before it is written.
-    waits: u8,
-    epoch: Epoch,
-    snapshots: Vec<(String, u32, Snapshot)>,
-}
 
 pub(super) struct World {
     kind: KeyKind,
@@ -41,19 +31,14 @@ pub(super) struct World {
     spread: i64,
     spec: StateSpec,
     index: Arc<dyn KeyIndexFactory>,
-    storage: Arc<dyn Storage>,
-    backend: StateBackend,
-    run: RunId,
+    checkpoint: Checkpoint,
     numbers: Numbers,
     states: Vec<KeyedState>,
     model: Model,
     next_value: i64,
-    epoch: Epoch,
     dirty: bool,
     /// Every version committed, oldest first.
     versions: Vec<(StateManifest, Model)>,
-    captured: Vec<Captured>,
-    files: Vec<(String, StateFile)>,
 }
 
 impl World {
@@ -86,19 +71,14 @@ impl World {
             states: (0..script.partitions)
                 .map(new_state)
                 .collect::<Result<_>>()?,
-            backend: StateBackend::new(Arc::clone(&storage), StateManifest::default()),
-            storage,
+            checkpoint: Checkpoint::new(storage),
             index,
             spec,
-            run: run_id(0),
             numbers: Numbers::new(script.keys, KEYS)?,
             versions: vec![(StateManifest::default(), model.clone())],
             model,
             next_value: 0,
-            epoch: Epoch::FIRST,
             dirty: false,
-            captured: vec![],
-            files: vec![],
         })
     }
 
@@ -111,7 +91,7 @@ impl World {
             Step::Expire(key) => self.expire(*key)?,
             Step::Commit => self.commit().await?,
             Step::Snapshot => self.capture(),
-            Step::Merge(deltas) => self.merge(usize::from(*deltas)).await?,
+            Step::Merge(deltas) => self.checkpoint.merge(usize::from(*deltas)).await?,
             Step::Restart(partitions) => self.restart(*partitions).await?,
         }
         match step {
@@ -251,35 +231,11 @@ impl World {
     }
 
     async fn commit(&mut self) -> Result<()> {
-        let partitions = self.states.len() as u32;
-        let mut sections = vec![];
-        for (partition, state) in (0..).zip(&mut self.states) {
-            sections.push((STORE.to_owned(), partition, state.commit(self.epoch)?));
-        }
-        let delta = self
-            .backend
-            .write_delta(OPERATOR, self.epoch, self.run, partitions, sections);
-        self.files.push((OPERATOR.to_owned(), delta.await?));
-        for mut captured in std::mem::take(&mut self.captured) {
-            if captured.waits > 0 {
-                captured.waits -= 1;
-                self.captured.push(captured);
-                continue;
-            }
-            let (epoch, snapshots) = (captured.epoch, captured.snapshots);
-            let written = self
-                .backend
-                .write_snapshot(OPERATOR, epoch, self.run, partitions, snapshots);
-            self.files.push((OPERATOR.to_owned(), written.await?));
-        }
-        let manifest = self
-            .backend
-            .next_manifest(std::mem::take(&mut self.files))?;
-        // It travels as JSON.
-        let manifest: StateManifest = serde_json::from_slice(&serde_json::to_vec(&manifest)?)?;
-        self.versions.push((manifest.clone(), self.model.clone()));
-        self.backend.adopt(manifest);
-        self.epoch = self.epoch.next();
+        let epoch = self.checkpoint.epoch;
+        let deltas = self.states.iter_mut().map(|state| state.commit(epoch));
+        let deltas = deltas.collect::<Result<_>>()?;
+        let manifest = self.checkpoint.commit(deltas).await?;
+        self.versions.push((manifest, self.model.clone()));
         self.dirty = false;
         Ok(())
     }
@@ -288,41 +244,16 @@ impl World {
         let version = self.states[0].version();
         let is_one_version = self.states.iter().all(|state| state.version() == version);
         if let Some(version) = version.filter(|_| !self.dirty && is_one_version) {
-            let states = (0..).zip(&self.states);
-            let snapshots = states.map(|(p, state)| (STORE.to_owned(), p, state.snapshot()));
-            self.captured.push(Captured {
-                waits: 1,
-                epoch: version,
-                snapshots: snapshots.collect(),
-            });
+            let snapshots = self.states.iter().map(KeyedState::snapshot);
+            self.checkpoint.keep(version, snapshots);
         }
-    }
-
-    async fn merge(&mut self, deltas: usize) -> Result<()> {
-        let manifest = self.backend.manifest();
-        let files = manifest.operators.get(OPERATOR);
-        let all = files.map_or(&[][..], |files| &files.deltas);
-        // One upkeep at a time: no merging while a snapshot is on its way.
-        if all.len() >= deltas && self.captured.is_empty() && self.files.is_empty() {
-            let newest = &all[all.len() - deltas..];
-            let merged = self
-                .backend
-                .merge_deltas(OPERATOR, self.run, newest)
-                .await?;
-            self.files.push((OPERATOR.to_owned(), merged));
-        }
-        Ok(())
     }
 
     async fn restart(&mut self, partitions: u32) -> Result<()> {
         let (manifest, model) = self.versions.last().cloned().unwrap_or_default();
-        self.backend = StateBackend::new(Arc::clone(&self.storage), manifest);
-        self.states = self.load(&self.backend, partitions).await?;
+        self.checkpoint.reopen(manifest);
+        self.states = self.load(&self.checkpoint.backend, partitions).await?;
         self.model = model;
-        // A new run: its file names must not meet those of the last.
-        self.run = run_id(self.run.0.as_u128() + 1);
-        self.captured.clear();
-        self.files.clear();
         self.dirty = false;
         Ok(())
     }
@@ -342,7 +273,7 @@ impl World {
 
     pub(super) async fn check_all_versions(&self) -> Result<()> {
         for (version, (manifest, model)) in self.versions.iter().enumerate() {
-            let backend = StateBackend::new(Arc::clone(&self.storage), manifest.clone());
+            let backend = self.checkpoint.at(manifest.clone());
             // Every other version with another number of partitions than it may have been written for.
             let partitions = if version % 2 == 0 {
                 self.states.len() as u32
@@ -380,10 +311,6 @@ impl World {
         }
         Ok(rows)
     }
-}
-
-fn run_id(number: u128) -> RunId {
-    RunId(Uuid::from_u128(number))
 }
 
 fn value_columns(values: std::ops::Range<i64>) -> Vec<ArrayRef> {

@@ -269,6 +269,11 @@ impl Segment {
         }
     }
 
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn block_bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn memory_bytes(&self) -> usize {
         self.bytes
             + self.blocks.capacity() * size_of::<Block>()
