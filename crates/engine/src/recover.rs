@@ -10,6 +10,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 use futures::future::try_join_all;
 use headwater_core::{
     Clock, Epoch, Error, QueryId, Result, RunId, SinkContext, SourceContext, Storage, Trigger,
+    Watermark,
 };
 use headwater_log::{
     EpochLog, FolderStorage, MemoryStorage, Metadata, OperatorRecord, Planned, SourceStep, Start,
@@ -84,6 +85,8 @@ struct Standing {
     manifest: StateManifest,
     /// The newest plan: where the sources stand.
     newest: Option<Planned>,
+    /// The watermark that the newest finished epoch ran with.
+    in_force: Option<Watermark>,
 }
 
 impl Driver {
@@ -170,6 +173,8 @@ impl Driver {
         }
 
         let standing = stand(&recovery.start)?;
+        // Spark forgets at a stop that an epoch without data was due, and its windows wait for new data.
+        let last_in_force = standing.in_force.filter(|_| !spec.settings.strict_spark);
         let backend = Arc::new(StateBackend::new(storage, standing.manifest));
         let state = StateProvider::new(
             Arc::clone(&backend),
@@ -200,7 +205,7 @@ impl Driver {
             next: standing.next,
             watermarks: standing.watermarks,
             replay: standing.replay,
-            last_in_force: None,
+            last_in_force,
             epochs_run: 0,
             previous_trigger: None,
             is_broken: false,
@@ -282,6 +287,7 @@ fn stand(start: &Start) -> Result<Standing> {
             replay: None,
             manifest: StateManifest::default(),
             newest: None,
+            in_force: None,
         },
         Start::Resume(resume) => Standing {
             next: resume.next,
@@ -289,6 +295,7 @@ fn stand(start: &Start) -> Result<Standing> {
             replay: None,
             manifest: manifest_of(&resume.committed.state)?,
             newest: Some(resume.planned.clone()),
+            in_force: Some(resume.planned.watermark.global),
         },
         Start::Replay(replay) => Standing {
             next: replay.planned.epoch,
@@ -299,6 +306,7 @@ fn stand(start: &Start) -> Result<Standing> {
                 None => StateManifest::default(),
             },
             newest: None,
+            in_force: None,
         },
     })
 }

@@ -29,7 +29,8 @@ pub struct Settings {
     /// How long `stop` lets a running epoch finish before it is cut off, in milliseconds; `None`: as long as it
     /// takes. An epoch that was cut off runs again at the next start, as after a crash.
     pub stop_timeout_millis: Option<u64>,
-    /// Refuses what the recorded behaviour refuses, even where this engine could run it.
+    /// Does as Spark 4.3 was recorded to do even where this engine does better: refuses what Spark refuses, and lets
+    /// an epoch without data that was due at a stop wait for new data after the restart.
     pub strict_spark: bool,
 }
 

@@ -4,7 +4,10 @@
 //! chain over a static table gives the batch answer: what makes sense on streams only ([`DataFrame::with_watermark`])
 //! changes nothing there.
 
-use std::ops::Deref;
+use std::{
+    io::{ErrorKind, Write},
+    ops::Deref,
+};
 
 use datafusion::{
     arrow::record_batch::RecordBatch,
@@ -352,13 +355,19 @@ impl DataFrame {
         self.inner.collect().await.map_err(from_datafusion)
     }
 
-    /// Prints all rows of a static frame as a table.
+    /// Prints all rows of a static frame as a table. Whoever reads the output may stop reading (`| head`).
     ///
     /// # Errors
-    /// As [`Self::collect`].
+    /// As [`Self::collect`]; `Unavailable` if the output cannot be written.
     pub async fn show(self) -> Result<()> {
         self.bounded("shown")?;
-        self.inner.show().await.map_err(from_datafusion)
+        let text = self.inner.to_string().await.map_err(from_datafusion)?;
+        match writeln!(std::io::stdout().lock(), "{text}") {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Error::unavailable("cannot write the table to the output").with_source(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     fn bounded(&self, what: &str) -> Result<()> {

@@ -239,8 +239,9 @@ impl SessionBuilder {
         self
     }
 
-    /// Whether to refuse what Spark refuses, even where headwater could run it (aggregates over distinct values, for
-    /// instance). Off by default.
+    /// Whether to do as Spark does even where headwater does better: refuse what Spark refuses though it could be run
+    /// (aggregates over distinct values, for instance), and let windows that were due at a stop wait for new data
+    /// after the restart. Off by default.
     pub fn strict_spark(mut self, on: bool) -> Self {
         self.settings.strict_spark = on;
         self

@@ -55,8 +55,24 @@ async fn an_epoch_without_data_whose_commit_was_lost_runs_again() {
 }
 
 #[tokio::test]
-async fn an_epoch_without_data_that_was_due_at_a_stop_waits_for_data() {
-    let world = Fixture::new();
+async fn an_epoch_without_data_that_was_due_at_a_stop_runs_after_the_restart() {
+    for trigger in [Trigger::Default, Trigger::AvailableNow] {
+        let world = Fixture::new();
+        world.a.append(&[(1, 1), (25, 2)]);
+        let mut first = world.start(Query::Windows, Trigger::Default).await.unwrap();
+        ran(&mut first).await;
+        let mut second = world.start(Query::Windows, trigger).await.unwrap();
+        assert_eq!(batch_ids(&idle(&mut second).await), [1]);
+        assert_eq!(world.rows().await, ["00:00 n=1 s=1"]);
+        let mut third = world.start(Query::Windows, trigger).await.unwrap();
+        assert!(idle(&mut third).await.is_empty(), "it has run");
+    }
+}
+
+#[tokio::test]
+async fn strictly_an_epoch_without_data_that_was_due_at_a_stop_waits_for_data() {
+    let mut world = Fixture::new();
+    world.settings.strict_spark = true;
     world.a.append(&[(1, 1), (25, 2)]);
     let mut first = world.start(Query::Windows, Trigger::Default).await.unwrap();
     ran(&mut first).await;
