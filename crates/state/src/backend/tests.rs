@@ -12,6 +12,8 @@ use uuid::Uuid;
 use super::*;
 use crate::{RowIndexFactory, key_groups, partition_of};
 
+mod rows;
+
 const RUN: RunId = RunId(Uuid::from_u128(1 << 100));
 
 fn schema(name: &str) -> SchemaRef {
@@ -432,7 +434,15 @@ async fn write_golden(folder: &str) -> Result<()> {
     state.remove(&touched)?;
     state.expire(5_000, false)?;
     commit(&backend, std::slice::from_mut(&mut state), 1).await?;
-    let manifest = backend.manifest();
+    write_files(folder, storage.as_ref(), &backend.manifest()).await
+}
+
+/// Writes a manifest of a snapshot and a delta to a folder, and these two.
+async fn write_files(
+    folder: &str,
+    storage: &MemoryStorage,
+    manifest: &StateManifest,
+) -> Result<()> {
     let write = |name: &str, bytes: &[u8]| {
         std::fs::write(format!("{folder}/{name}"), bytes)
             .map_err(|error| Error::unavailable("cannot write a golden file").with_source(error))
@@ -442,6 +452,6 @@ async fn write_golden(folder: &str) -> Result<()> {
     }
     write(
         "manifest.json",
-        serde_json::to_string_pretty(manifest.as_ref())?.as_bytes(),
+        serde_json::to_string_pretty(manifest)?.as_bytes(),
     )
 }

@@ -1,6 +1,6 @@
 //! A growing row of bits.
 
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::{BooleanBuffer, Buffer};
 
 /// Bits by number, 64 to a word.
 #[derive(Debug, Clone, Default)]
@@ -11,12 +11,16 @@ pub(crate) struct Bits {
 
 impl Bits {
     pub(crate) fn push(&mut self, bit: bool) {
-        if self.len.is_multiple_of(64) {
-            self.words.push(0);
-        }
-        self.len += 1;
+        self.extend(1, bit);
+    }
+
+    /// Adds this many bits.
+    pub(crate) fn extend(&mut self, bits: usize, bit: bool) {
+        let start = self.len;
+        self.len += bits;
+        self.words.resize(self.len.div_ceil(64), 0);
         if bit {
-            self.set(self.len - 1);
+            (start..self.len).for_each(|at| self.set(at));
         }
     }
 
@@ -34,7 +38,10 @@ impl Bits {
 
     /// `len` bits from `start` on.
     pub(crate) fn slice(&self, start: usize, len: usize) -> BooleanBuffer {
-        BooleanBuffer::collect_bool(len, |at| self.get(start + at))
+        let words = &self.words[start / 64..(start + len).div_ceil(64)];
+        // Arrow's bits are in order of bytes, the first in the lowest bit.
+        let words: Vec<u64> = words.iter().map(|word| word.to_le()).collect();
+        BooleanBuffer::new(Buffer::from_vec(words), start % 64, len)
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -56,7 +63,12 @@ mod tests {
         bits.clear(99);
         let expected = |at: usize| at == 100 || at.is_multiple_of(3) && at != 99;
         assert!((0..200).all(|at| bits.get(at) == expected(at)));
-        let slice = bits.slice(60, 100);
-        assert!((0..100).all(|at| slice.value(at) == expected(60 + at)));
+        for (start, len) in [(60, 100), (0, 200), (199, 1), (200, 0), (64, 64), (70, 3)] {
+            let slice = bits.slice(start, len);
+            assert_eq!(slice.len(), len);
+            assert!((0..len).all(|at| slice.value(at) == expected(start + at)));
+        }
+        bits.extend(100, true);
+        assert_eq!(bits.slice(190, 110).count_set_bits(), 103);
     }
 }

@@ -148,9 +148,7 @@ impl RowStore {
     fn put(&mut self, rows: &RecordBatch) -> Result<()> {
         let (rows, marked) = self.shape.split(rows)?;
         let numbers = self.shape.numbers(&rows);
-        if numbers.null_count() > 0 {
-            return Err(Error::data("a stored row has no number"));
-        }
+        check_numbers(&numbers)?;
         let next = max(&numbers).map_or(0, |last| last.saturating_add(1));
         self.next_number = self.next_number.max(next);
         let rows = compact_batch(&rows)?;
@@ -161,6 +159,7 @@ impl RowStore {
     fn find(&mut self, named: &RecordBatch, wanted: Option<(u32, u32)>) -> Result<Vec<Place>> {
         self.order_slots()?;
         let numbers = named.column(0).as_primitive::<UInt64Type>();
+        check_numbers(numbers)?;
         let expiry = self.shape.spec.expires.then(|| named.column(1));
         let expiry = expiry.map(|expiry| expiry.as_primitive::<Int64Type>());
         let mut places = Vec::with_capacity(named.num_rows());
@@ -180,6 +179,13 @@ impl RowStore {
             }
         }
         Ok(places)
+    }
+}
+
+fn check_numbers(numbers: &UInt64Array) -> Result<()> {
+    match numbers.null_count() {
+        0 => Ok(()),
+        _ => Err(Error::data("a stored row has no number")),
     }
 }
 

@@ -231,7 +231,7 @@ impl RowStore {
                 NullBuffer::union(nulls.as_ref(), key.logical_nulls().as_ref())
             }),
         };
-        let (mut probe_rows, mut places) = (Vec::new(), Vec::new());
+        let (mut probe_rows, mut places, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
         for (row, hash) in hashes.into_iter().enumerate() {
             if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
                 continue;
@@ -239,12 +239,8 @@ impl RowStore {
             let first = places.len();
             let bounds = probe.within.bounds(probe.rows.start + row);
             let chains = self.follow(hash as u32, bounds, &mut places);
-            let found = &mut places[first..];
-            match chains {
-                0 | 1 => found.reverse(),
-                _ => found.sort_by_cached_key(|place| {
-                    self.segments.get(place.segment).number(place.slot)
-                }),
+            if chains > 1 {
+                self.order_by_age(&mut places[first..], &mut scratch);
             }
             probe_rows.resize(places.len(), row as u32);
             if places.len() >= probe.at_most {
@@ -260,7 +256,20 @@ impl RowStore {
         Ok((probe_rows, places, rows))
     }
 
-    /// Adds the rows with this hash and an expiry within bounds, the newest first in each segment; in how many
+    fn order_by_age(&self, places: &mut [Place], scratch: &mut Vec<(u64, Place)>) {
+        scratch.clear();
+        scratch.extend(places.iter().map(|place| {
+            let segment = self.segments.get(place.segment);
+            (segment.number(place.slot), *place)
+        }));
+        // Of several segments, each in order: a stable sort merges them.
+        scratch.sort_by_key(|(number, _)| *number);
+        for (place, (_, next)) in places.iter_mut().zip(scratch) {
+            *place = *next;
+        }
+    }
+
+    /// Adds the rows with this hash and an expiry within bounds, the oldest first in each segment; in how many
     /// segments there are any.
     fn follow(&self, hash: u32, bounds: Bounds, places: &mut Vec<Place>) -> usize {
         let mut found = 0;
@@ -290,6 +299,7 @@ impl RowStore {
                 }
                 slot = segment.older[slot as usize];
             }
+            places[first..].reverse();
             let left_out = steps - (places.len() - first);
             self.counters.compared.fetch_add(left_out as u64, Relaxed);
             found += usize::from(places.len() > first);

@@ -149,8 +149,7 @@ impl Segment {
             self.earliest = expiry.and_then(min).unwrap_or(i64::MAX).min(self.earliest);
             self.latest = expiry.and_then(max).unwrap_or(i64::MIN).max(self.latest);
         }
-        let live = Arc::make_mut(&mut self.live);
-        (0..block.len()).for_each(|_| live.push(true));
+        Arc::make_mut(&mut self.live).extend(block.len(), true);
         if shape.spec.marks {
             let marks = Arc::make_mut(&mut self.marked);
             let is_marked = |row| marked.is_some_and(|m| m.is_valid(row) && m.value(row));

@@ -268,14 +268,11 @@ fn what_came_and_went_within_an_epoch_is_not_written() {
 #[test]
 fn an_epoch_costs_what_it_touches_however_many_rows_there_are() {
     let mut store = new_store(RowsSpec {
-        bucket_millis: 10_000,
+        bucket_millis: 3_000,
         ..spec()
     });
-    // 1,000,000 rows of 100,000 keys over a hundred buckets.
-    for start in 0..10 {
-        let rows = (start * 100_000)..(start + 1) * 100_000;
-        append(&mut store, rows.map(|i| (i % 100_000, i, i)));
-    }
+    // 300,000 rows of 100,000 keys over a hundred buckets.
+    append(&mut store, (0..300_000).map(|i| (i % 100_000, i, i)));
     store.commit(Epoch(0)).unwrap();
     let start = store.work();
     for epoch in 1..=100 {
@@ -307,4 +304,345 @@ fn an_epoch_costs_what_it_touches_however_many_rows_there_are() {
     let work = difference(store.work(), start);
     // Each row: fetched once, and merged once per size class of blocks that 1,000 rows can fill.
     assert!(work.rows_copied <= 100 * (11 + 10 * 3), "{work:?}");
+}
+
+#[test]
+fn expiry_of_whole_buckets_compares_no_row() {
+    let mut store = new_store(spec());
+    append(&mut store, (0..100_000).map(|i| (i % 100, i, i)));
+    let before = store.work();
+    let expired = store.expire(49_999, Emit::Nothing).unwrap();
+    assert_eq!(expired.removed, 50_000);
+    assert_eq!(difference(store.work(), before), Work::default());
+    // The limit cuts a bucket: only its rows are compared.
+    let expired = store.expire(50_499, Emit::All).unwrap();
+    assert_eq!(expired.removed, 500);
+    let work = difference(store.work(), before);
+    assert_eq!((work.rows_compared, work.rows_copied), (1_000, 500));
+    // Nothing is due before the first row of the bucket.
+    store.expire(50_499, Emit::All).unwrap();
+    assert_eq!(store.work().rows_compared - before.rows_compared, 1_000);
+    assert_eq!(store.len(), 49_500);
+    store.check_invariants();
+}
+
+#[test]
+fn a_probe_of_a_range_looks_only_at_segments_that_overlap() {
+    let mut store = new_store(spec());
+    // One key, a hundred buckets of a hundred rows.
+    append(&mut store, (0..10_000).map(|i| (1, i, i * 10)));
+    let before = store.work();
+    assert_eq!(within(&store, 1, Some(50_000), Some(50_990)).len(), 100);
+    let work = difference(store.work(), before);
+    assert_eq!(work.rows_compared, 100, "a whole segment");
+    let before = store.work();
+    assert_eq!(within(&store, 1, Some(50_500), Some(51_490)).len(), 100);
+    let work = difference(store.work(), before);
+    assert_eq!(work.rows_compared, 200, "two halves");
+}
+
+#[test]
+fn a_key_whose_row_is_replaced_again_and_again_stays_cheap() {
+    // As the sessions of one busy key among many idle ones.
+    let mut store = new_store(RowsSpec {
+        expires: false,
+        ..spec()
+    });
+    let keys = [ints(0..100_000)];
+    store
+        .append(&keys, &[ints(0..100_000)], None, None)
+        .unwrap();
+    store.commit(Epoch(0)).unwrap();
+    for epoch in 1..2_000 {
+        let before = store.work();
+        let key = [ints([7])];
+        let found = store.probe(&Probe::new(&key, 1)).unwrap();
+        assert_eq!(found.rows.len(), 1);
+        store.remove(&found.rows).unwrap();
+        store.append(&key, &[ints([epoch])], None, None).unwrap();
+        let delta = store.commit(Epoch(epoch.unsigned_abs())).unwrap();
+        assert!(
+            delta.rows == 1 && delta.bytes.len() < 1_600,
+            "{}",
+            delta.bytes.len()
+        );
+        let work = difference(store.work(), before);
+        assert_eq!((work.rows_indexed, work.rows_compared), (2, 1));
+        assert!(work.rows_copied <= 1 + 2_000, "{work:?}");
+    }
+    store.check_invariants();
+}
+
+#[test]
+fn garbage_never_outweighs_what_is_live() {
+    let mut store = new_store(RowsSpec {
+        expires: false,
+        ..spec()
+    });
+    let keys = [ints(0..20_000)];
+    let mut once = 0;
+    let before = store.work();
+    for epoch in 0..20 {
+        let old = store.probe(&Probe::new(&keys, 20_000)).unwrap();
+        store.remove(&old.rows).unwrap();
+        store.append(&keys, &[ints(0..20_000)], None, None).unwrap();
+        store.commit(Epoch(epoch)).unwrap();
+        once = once.max(if epoch == 0 {
+            store.memory_bytes()
+        } else {
+            once
+        });
+        assert!(store.memory_bytes() < 3 * once);
+        store.check_invariants();
+    }
+    // Each row was fetched to compare its key, and moved at most once.
+    let work = difference(store.work(), before);
+    assert!(work.rows_copied <= 2 * 20 * 20_000, "{work:?}");
+    // Nothing is left of a store that was emptied.
+    let rows = store.probe(&Probe::new(&keys, 20_000)).unwrap();
+    store.remove(&rows.rows).unwrap();
+    store.commit(Epoch(20)).unwrap();
+    assert!(
+        store.memory_bytes() < 10_000,
+        "{} bytes",
+        store.memory_bytes()
+    );
+}
+
+#[test]
+fn buckets_widen_when_there_would_be_too_many() {
+    let mut store = new_store(RowsSpec {
+        bucket_millis: 1,
+        ..spec()
+    });
+    let before = store.work();
+    for epoch in 0..500i64 {
+        append(
+            &mut store,
+            (0..100).map(|i| (i % 7, epoch * 100 + i, epoch * 100 + i)),
+        );
+        store.commit(Epoch(epoch.unsigned_abs())).unwrap();
+        assert!(store.segments.iter().count() <= crate::segments::MAX_SEGMENTS);
+    }
+    store.check_invariants();
+    let work = difference(store.work(), before);
+    // 50,000 rows, whose buckets have doubled about six times.
+    assert!(work.rows_copied < 50_000 * 8, "{work:?}");
+    let expected: Vec<i64> = (0..50_000).filter(|i| i % 100 % 7 == 3).collect();
+    let found: Vec<i64> = found(&store, [3])
+        .into_iter()
+        .map(|(_, value)| value)
+        .collect();
+    assert_eq!(found, expected);
+    // Far away in time, too.
+    append(
+        &mut store,
+        (0..3_000).map(|i| (8, i, (i - 1_500) * (i64::MAX / 1_500))),
+    );
+    store.check_invariants();
+    assert_eq!(
+        store.expire(i64::MAX, Emit::Nothing).unwrap().removed,
+        53_000
+    );
+    store.check_invariants();
+}
+
+#[test]
+fn keys_whose_hashes_meet_are_told_apart() {
+    let mut store = new_store(spec());
+    // Among 150,000 keys some pairs share 32 bits of hash, and so a chain.
+    append(&mut store, (0..150_000).map(|i| (i, i, 5)));
+    assert!(store.index.len() < 150_000, "no hashes have met");
+    let pairs = found(&store, 0..150_000);
+    assert!(pairs.iter().all(|(row, value)| i64::from(*row) == *value));
+    assert_eq!(pairs.len(), 150_000);
+    // A pair in one chain: removing one leaves the other.
+    let keys = [ints((0..150_000).step_by(2))];
+    let even = store.probe(&Probe::new(&keys, 75_000)).unwrap();
+    assert_eq!(store.remove(&even.rows).unwrap(), 75_000);
+    store.check_invariants();
+    assert_eq!(found(&store, 0..150_000).len(), 75_000);
+}
+
+#[test]
+fn a_snapshot_keeps_its_version_while_the_store_goes_on() {
+    let mut store = new_store(spec());
+    let rows = append(&mut store, (0..1_000).map(|i| (i % 10, i, i)));
+    store.mark(&rows.take(&vec![500].into()).unwrap()).unwrap();
+    store.commit(Epoch(7)).unwrap();
+    let snapshot = store.snapshot();
+    let all = [ints(0..10)];
+    let rows = store.probe(&Probe::new(&all, 10)).unwrap().rows;
+    store.mark(&rows).unwrap();
+    store.remove(&rows.take(&vec![3].into()).unwrap()).unwrap();
+    store.expire(100, Emit::Nothing).unwrap();
+    append(&mut store, (0..500).map(|i| (i, i, 5_000)));
+    assert_eq!(
+        store.snapshot().encode().unwrap_err().kind(),
+        ErrorKind::Internal
+    );
+    assert_eq!(snapshot.rows(), 1_000);
+    let mut restored = new_store(spec());
+    let bytes = snapshot.encode().unwrap().bytes;
+    restored.apply_delta(&bytes, None).unwrap();
+    assert_eq!(
+        (restored.version(), restored.len()),
+        (Some(Epoch(7)), 1_000)
+    );
+    let rows = restored.probe(&Probe::new(&all, 10)).unwrap().rows;
+    assert_eq!(restored.marked(&rows).unwrap().true_count(), 1);
+    let error = restored.apply_delta(&bytes, None).unwrap_err();
+    assert_eq!(
+        error.message(),
+        "a snapshot of version 7 follows rows of an older version"
+    );
+}
+
+#[test]
+fn rows_without_key_or_value_columns_can_be_kept() {
+    let mut store = new_store(RowsSpec {
+        keys: schema(&[]),
+        ..spec()
+    });
+    let expiry = Int64Array::from(vec![5, 15, 25]);
+    store
+        .append(&[], &[ints(0..3)], Some(&expiry), None)
+        .unwrap();
+    let found = store.probe(&Probe::new(&[], 2)).unwrap();
+    assert_eq!(found.probe_rows.values(), &[0, 0, 0, 1, 1, 1]);
+    let mut store = new_store(RowsSpec {
+        values: schema(&[]),
+        ..spec()
+    });
+    store.append(&[ints([1, 2, 1])], &[], None, None).unwrap();
+    let delta = store.commit(Epoch(0)).unwrap();
+    let mut restored = new_store(store.spec().clone());
+    restored.apply_delta(&delta.bytes, None).unwrap();
+    assert_eq!(
+        restored
+            .probe(&Probe::new(&[ints([1])], 1))
+            .unwrap()
+            .rows
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn columns_and_references_that_do_not_fit_are_refused() {
+    let mut store = new_store(spec());
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+    let one = || ints([1]);
+    let expiry = Int64Array::from(vec![1]);
+    let message = |error: Option<Error>| error.map(|error| error.message().to_owned());
+    let error = store.append(&[Arc::clone(&text)], &[one()], None, None);
+    assert_eq!(
+        message(error.err()).as_deref(),
+        Some("state column key is of type Utf8, expected Int64")
+    );
+    let error = store.append(
+        &[one()],
+        &[one()],
+        Some(&Int64Array::from(vec![1, 2])),
+        None,
+    );
+    assert_eq!(
+        message(error.err()).as_deref(),
+        Some("state column __expiry has 2 rows, expected 1")
+    );
+    let error = store.append(&[one()], &[one()], None, Some(&vec![true, false].into()));
+    assert_eq!(
+        message(error.err()).as_deref(),
+        Some("state was given 2 marks for 1 rows")
+    );
+    let error = store.probe(&Probe::new(&[text], 1));
+    assert_eq!(
+        message(error.err()).as_deref(),
+        Some(
+            "state was probed with key key of 1 rows of type Utf8, expected 1 or more of type Int64"
+        )
+    );
+    let keys = [ints([1, 2])];
+    let probe = Probe {
+        within: Within::Range {
+            low: &expiry,
+            high: &expiry,
+        },
+        ..Probe::new(&keys, 2)
+    };
+    assert_eq!(
+        message(store.probe(&probe).err()).as_deref(),
+        Some("state was probed with 1 lower and 1 upper bounds, expected 2 or more")
+    );
+    let rows = store
+        .append(&[one()], &[one()], Some(&expiry), None)
+        .unwrap();
+    assert_eq!(
+        message(rows.take(&vec![1].into()).err()).as_deref(),
+        Some("reference 1 of 1 to rows of state was asked for")
+    );
+    assert_eq!(
+        message(rows.filter(&vec![true, true].into()).err()).as_deref(),
+        Some("1 references to rows of state were filtered by 2 bits")
+    );
+    let mut other = new_store(RowsSpec {
+        expires: false,
+        marks: false,
+        ..spec()
+    });
+    let error = other.append(&[one()], &[one()], Some(&expiry), None);
+    assert_eq!(
+        message(error.err()).as_deref(),
+        Some("an expiry was given to a store whose rows never expire")
+    );
+    let rows = other.append(&[one()], &[one()], None, None).unwrap();
+    assert_eq!(
+        message(other.mark(&rows).err()).as_deref(),
+        Some("rows were marked in a store whose rows carry no mark")
+    );
+    assert!(!other.marked(&rows).unwrap().value(0));
+    assert!(
+        RowStore::new(RowsSpec {
+            bucket_millis: 0,
+            ..spec()
+        })
+        .is_err()
+    );
+}
+
+#[test]
+fn a_store_can_move_to_another_thread() {
+    fn sendable<T: Send>() {}
+    sendable::<RowStore>();
+    sendable::<RowRefs>();
+    sendable::<Snapshot>();
+}
+
+#[test]
+fn damaged_headers_and_short_sections_are_errors() {
+    let mut store = new_store(spec());
+    append(&mut store, (0..40).map(|i| (i % 10, i, i * 100)));
+    let first = store.commit(Epoch(0)).unwrap().bytes;
+    let rows = store.probe(&Probe::new(&[ints([1, 2])], 2)).unwrap().rows;
+    store.mark(&rows.take(&vec![0, 1].into()).unwrap()).unwrap();
+    store.remove(&rows.take(&vec![2].into()).unwrap()).unwrap();
+    store.expire(100, Emit::Nothing).unwrap();
+    append(&mut store, [(1, 1, 5_000)]);
+    let second = store.commit(Epoch(1)).unwrap().bytes;
+    let apply = |second: &[u8]| {
+        let mut restored = new_store(spec());
+        restored.apply_delta(&first, None).unwrap();
+        restored.apply_delta(second, None).map(|()| restored.len())
+    };
+    assert_eq!(apply(&second).unwrap(), store.len());
+    // The header of the section and of its first entry, without the epoch, which may be another one.
+    for at in (0..8).chain(16..20).chain(24..33).chain(40..48) {
+        let mut damaged = second.to_vec();
+        damaged[at] ^= 0x41;
+        let error = apply(&damaged).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data, "byte {at}: {error}");
+    }
+    for end in 1..second.len() {
+        assert_eq!(apply(&second[..end]).unwrap_err().kind(), ErrorKind::Data);
+    }
 }
