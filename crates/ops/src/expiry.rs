@@ -1,8 +1,11 @@
 //! When a row or a key falls behind the watermark.
 
+use std::sync::Arc;
+
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, PrimitiveArray},
+        array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, PrimitiveArray, StructArray},
+        compute::nullif,
         datatypes::{
             ArrowPrimitiveType, DataType, TimeUnit, TimestampMicrosecondType,
             TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
@@ -14,8 +17,9 @@ use headwater_core::Watermark;
 
 use crate::event_time::ceil_millis;
 
-/// A timestamp column and how far behind it a row expires: a window's start plus its length, or the event time
-/// itself. Expired means `column + extra <= watermark`; null never expires.
+/// A column of times and how far behind them a row expires: a window's start plus its length, the event time itself,
+/// or a whole window `{start, end}`, of which the end counts. Expired means `time + extra <= watermark`; null never
+/// expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Expiry {
     /// Number of the column.
@@ -28,6 +32,13 @@ impl Expiry {
     /// Milliseconds at which each row expires.
     pub fn millis(&self, columns: &[ArrayRef]) -> Result<Int64Array> {
         let column = &columns[self.column];
+        if let Some(window) = column.as_struct_opt() {
+            return self.of_column(&end_of(window)?);
+        }
+        self.of_column(column)
+    }
+
+    fn of_column(&self, column: &ArrayRef) -> Result<Int64Array> {
         match column.data_type() {
             DataType::Timestamp(TimeUnit::Second, _) => self.of(
                 column.as_primitive::<TimestampSecondType>(),
@@ -87,11 +98,27 @@ impl Expiry {
     }
 }
 
+/// The ends of windows; null where the window is.
+fn end_of(windows: &StructArray) -> Result<ArrayRef> {
+    let end = windows.columns().last().ok_or_else(|| {
+        DataFusionError::Internal("a window has become a struct without fields".to_owned())
+    })?;
+    match windows.logical_nulls() {
+        None => Ok(Arc::clone(end)),
+        Some(nulls) => {
+            let absent = BooleanArray::new(!nulls.inner(), None);
+            Ok(nullif(end, &absent)?)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use datafusion::arrow::array::TimestampMicrosecondArray;
+    use datafusion::arrow::{
+        array::TimestampMicrosecondArray,
+        buffer::NullBuffer,
+        datatypes::{Field, Fields},
+    };
     use headwater_core::{Delay, EventTime};
 
     use super::*;
@@ -114,6 +141,27 @@ mod tests {
             alive,
             BooleanArray::from(vec![false, true, true, true]),
             "the window that ends at the watermark is gone, a microsecond later it is not"
+        );
+    }
+    #[test]
+    fn a_window_as_a_struct_expires_at_its_end_and_no_window_never() {
+        let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let fields = ["start", "end"].map(|name| Field::new(name, time.clone(), true));
+        let times = |values: [i64; 3]| -> ArrayRef {
+            Arc::new(TimestampMicrosecondArray::from(values.to_vec()))
+        };
+        let windows: ArrayRef = Arc::new(StructArray::new(
+            Fields::from(fields.to_vec()),
+            vec![times([0, 1_000, 0]), times([5_000, 6_000, 0])],
+            Some(NullBuffer::from(vec![true, true, false])),
+        ));
+        let expiry = Expiry {
+            column: 0,
+            extra_micros: 0,
+        };
+        assert_eq!(
+            expiry.millis(&[windows]).unwrap(),
+            Int64Array::from(vec![Some(5), Some(6), None])
         );
     }
 }

@@ -25,8 +25,8 @@ pub(crate) enum TimeForm {
     Time,
     /// Start of a window of this length in microseconds.
     WindowStart(i64),
-    /// A window `{start, end}` of this length in microseconds.
-    Window(i64),
+    /// A window `{start, end}`.
+    Window,
 }
 
 /// The mark of an event-time column.
@@ -38,12 +38,11 @@ pub(crate) struct TimeMark {
 }
 
 impl TimeMark {
-    /// How far behind the column's value a row expires, if the column alone decides that.
-    pub(crate) fn extra_micros(&self) -> Option<i64> {
+    /// How far behind the column's value a row expires; behind the end, if the value is a window.
+    pub(crate) fn extra_micros(&self) -> i64 {
         match self.form {
-            TimeForm::Time => Some(0),
-            TimeForm::WindowStart(size) => Some(size),
-            TimeForm::Window(_) => None,
+            TimeForm::Time | TimeForm::Window => 0,
+            TimeForm::WindowStart(size) => size,
         }
     }
 }
@@ -162,9 +161,9 @@ fn expression_mark(
         Expr::Alias(alias) => expression_mark(&alias.expr, input, marks),
         Expr::Column(column) => of_column(column),
         Expr::ScalarFunction(function) => {
-            if let Some((start, size)) = rebuilt_window(expr) {
+            if let Some(start) = rebuilt_window(expr) {
                 return Ok(of_column(start)?.map(|mark| TimeMark {
-                    form: TimeForm::Window(size),
+                    form: TimeForm::Window,
                     ..mark
                 }));
             }
@@ -174,7 +173,7 @@ fn expression_mark(
                 _ => None,
             };
             Ok(argument
-                .filter(|mark| matches!(mark.form, TimeForm::Window(_)))
+                .filter(|mark| mark.form == TimeForm::Window)
                 .map(|mark| TimeMark {
                     form: TimeForm::Time,
                     ..mark

@@ -229,18 +229,14 @@ fn group_by_start(group: Expr, call: &Expr, start: &Expr) -> Result<Expr> {
         .map(|group| group.data)
 }
 
-/// Whether `expr` is the struct of a window rebuilt from a start column; the column and the window's length.
-pub(crate) fn rebuilt_window(expr: &Expr) -> Option<(&Column, i64)> {
-    match expr {
-        Expr::ScalarFunction(function) => {
-            let size = (function.func.inner().as_ref() as &dyn Any)
-                .downcast_ref::<WindowStruct>()?
-                .size_micros;
-            match function.args.as_slice() {
-                [Expr::Column(start)] => Some((start, size)),
-                _ => None,
-            }
-        }
+/// The start column, if `expr` is the struct of a window rebuilt from one.
+pub(crate) fn rebuilt_window(expr: &Expr) -> Option<&Column> {
+    let Expr::ScalarFunction(function) = expr else {
+        return None;
+    };
+    (function.func.inner().as_ref() as &dyn Any).downcast_ref::<WindowStruct>()?;
+    match function.args.as_slice() {
+        [Expr::Column(start)] => Some(start),
         _ => None,
     }
 }

@@ -3,14 +3,14 @@
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 use headwater_core::{Error, OutputMode, Result};
 
-use super::{aggregates_stream, internal};
+use super::{chain::check_above_aggregation, internal};
 use crate::{
     streaming_plan::PlanSettings,
     time_column::{grouping_columns, time_marks},
 };
 
 pub(super) fn check_aggregate(aggregate: &Aggregate, settings: &PlanSettings) -> Result<()> {
-    check_above_aggregation(&aggregate.input)?;
+    check_above_aggregation("an aggregation", &aggregate.input, settings.mode)?;
     if settings.strict_spark {
         for expr in &aggregate.aggr_expr {
             if let Some(name) = distinct_name(expr) {
@@ -30,11 +30,7 @@ pub(super) fn check_aggregate(aggregate: &Aggregate, settings: &PlanSettings) ->
         .flat_map(grouping_columns)
         .collect();
     let marks = time_marks(&LogicalPlan::Aggregate(aggregate.clone())).map_err(internal)?;
-    let expires = marks
-        .iter()
-        .take(keys.len())
-        .flatten()
-        .any(|mark| mark.extra_micros().is_some());
+    let expires = marks.iter().take(keys.len()).any(Option::is_some);
     let sets = aggregate
         .group_expr
         .iter()
@@ -61,16 +57,5 @@ fn distinct_name(expr: &Expr) -> Option<String> {
             Some(format!("{}(DISTINCT …)", function.func.name()))
         }
         _ => None,
-    }
-}
-
-pub(super) fn check_above_aggregation(input: &LogicalPlan) -> Result<()> {
-    if aggregates_stream(input) {
-        Err(Error::invalid(
-            "an aggregation over another aggregation of a stream is not supported yet: write the inner result to a \
-             table and read that as a stream",
-        ))
-    } else {
-        Ok(())
     }
 }

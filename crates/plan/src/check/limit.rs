@@ -3,11 +3,9 @@
 use datafusion::logical_expr::{Expr, Limit};
 use headwater_core::{Error, OutputMode, Result};
 
-use super::aggregates_stream;
 use crate::streaming_plan::PlanSettings;
 
 pub(super) fn check_limit(limit: &Limit, settings: &PlanSettings) -> Result<()> {
-    let whole = settings.mode == OutputMode::Complete && aggregates_stream(&limit.input);
     let skips = limit
         .skip
         .as_deref()
@@ -22,13 +20,7 @@ pub(super) fn check_limit(limit: &Limit, settings: &PlanSettings) -> Result<()> 
             "LIMIT is not possible in update mode, where a row may be given out again: use append or complete mode",
         ));
     }
-    if whole || !aggregates_stream(&limit.input) {
-        Ok(())
-    } else {
-        Err(Error::invalid(
-            "LIMIT above an aggregation needs complete mode: in append mode the first groups to end are no ranking",
-        ))
-    }
+    Ok(())
 }
 
 fn is_zero(value: &datafusion::common::ScalarValue) -> bool {

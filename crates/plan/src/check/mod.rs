@@ -3,6 +3,7 @@
 //! Works on the analysed plan, before anything is optimised, so that an upgrade of the optimiser changes no answer.
 
 mod aggregate;
+mod chain;
 mod join;
 mod limit;
 
@@ -13,8 +14,7 @@ use datafusion::{
 use headwater_core::{Error, OutputMode, Result};
 
 use self::{
-    aggregate::{check_above_aggregation, check_aggregate},
-    join::check_join,
+    aggregate::check_aggregate, chain::check_above_aggregation, join::check_join,
     limit::check_limit,
 };
 use crate::{
@@ -74,13 +74,12 @@ fn check_node(node: &LogicalPlan, settings: &PlanSettings) -> Result<()> {
     match node {
         LogicalPlan::Aggregate(aggregate) => check_aggregate(aggregate, settings),
         LogicalPlan::Distinct(Distinct::All(input)) => {
-            check_above_aggregation(input)?;
+            check_above_aggregation("SELECT DISTINCT", input, settings.mode)?;
             if settings.mode == OutputMode::Append
                 && time_marks(node)
                     .map_err(internal)?
                     .iter()
-                    .flatten()
-                    .all(|mark| mark.extra_micros().is_none())
+                    .all(Option::is_none)
             {
                 return Err(Error::invalid(
                     "SELECT DISTINCT is an aggregation over all its columns and gives rows out in append mode only \
@@ -120,7 +119,8 @@ fn check_node(node: &LogicalPlan, settings: &PlanSettings) -> Result<()> {
         }
         LogicalPlan::Join(join) => check_join(join, settings),
         LogicalPlan::Extension(extension) => {
-            match extension.node.as_any().downcast_ref::<WatermarkNode>() {
+            let node = extension.node.as_any();
+            match node.downcast_ref::<WatermarkNode>() {
                 Some(watermark) if has_watermark(&watermark.input) => Err(Error::invalid(format!(
                     "there is already a watermark below the one on '{}': keep one of them",
                     watermark.column.name

@@ -90,11 +90,10 @@ impl Rewriter {
             .take(keys)
             .enumerate()
             .find_map(|(column, mark)| {
-                mark.and_then(|mark| mark.extra_micros())
-                    .map(|extra_micros| Expiry {
-                        column,
-                        extra_micros,
-                    })
+                mark.map(|mark| Expiry {
+                    column,
+                    extra_micros: mark.extra_micros(),
+                })
             }))
     }
 }
