@@ -220,7 +220,12 @@ fn state_operators(facts: &EpochFacts<'_>) -> Vec<StateOperatorProgress> {
                 num_rows_dropped_by_watermark: done.late,
                 memory_used_bytes: done.memory_bytes,
                 num_shuffle_partitions: facts.partitions as u64,
-                custom_metrics: BTreeMap::new(),
+                custom_metrics: facts
+                    .tally
+                    .metrics
+                    .get(&operator.id)
+                    .cloned()
+                    .unwrap_or_default(),
             }
         })
         .collect()

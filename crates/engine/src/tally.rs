@@ -65,6 +65,8 @@ pub(crate) struct Tally {
     pub(crate) event_times: BTreeMap<String, EventTimes>,
     /// What operators did, by operator.
     pub(crate) operators: BTreeMap<String, StateTally>,
+    /// Further numbers by operator and name.
+    pub(crate) metrics: BTreeMap<String, BTreeMap<String, u64>>,
     /// What the sink prepared, by partition.
     pub(crate) parts: Vec<PreparedPart>,
 }
@@ -110,6 +112,14 @@ impl Tally {
                 all.updated += updated;
                 all.removed += removed;
                 all.memory_bytes += memory_bytes;
+            }
+            Report::Metric {
+                operator,
+                name,
+                value,
+            } => {
+                let all = self.metrics.entry(operator).or_default();
+                *all.entry(name).or_default() += value;
             }
             Report::Part { part } => self.parts.push(part),
         }
@@ -161,6 +171,11 @@ mod tests {
             mean,
             rows,
         };
+        let duplicates = |value| Report::Metric {
+            operator: "agg".to_owned(),
+            name: "duplicates".to_owned(),
+            value,
+        };
         let mut tally = Tally::default();
         for report in [
             part(1, 5),
@@ -186,6 +201,8 @@ mod tests {
                 removed: 1,
                 memory_bytes: 64,
             },
+            duplicates(3),
+            duplicates(4),
         ] {
             tally.add(report);
         }
@@ -199,5 +216,6 @@ mod tests {
         assert_eq!(tally.largest_event_times()["w"], EventTime(20));
         let agg = tally.operators["agg"];
         assert_eq!((agg.total, agg.late), (7, 2));
+        assert_eq!(tally.metrics["agg"]["duplicates"], 7);
     }
 }

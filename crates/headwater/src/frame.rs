@@ -282,19 +282,53 @@ impl DataFrame {
         self.group_by(none)?.agg(aggregates)
     }
 
-    /// Each different row once. On a stream a row comes out when it is first seen.
+    /// Of the rows that agree in these columns only the first; in all columns, if none is named.
+    ///
+    /// On a stream a row comes out at once, and its key is remembered: for ever, unless the event time or a window is
+    /// among the columns; then until the watermark has passed it. Rows that the watermark has passed are dropped as
+    /// late, also if their time is not among the columns. On a static frame any one row of each key stays.
     ///
     /// # Errors
-    /// `Invalid` on a stream, for now: group by the columns instead, or write SQL's `SELECT DISTINCT`, which is such
-    /// an aggregation.
-    pub fn distinct(self) -> Result<Self> {
+    /// `Invalid` if there is no such column.
+    pub fn drop_duplicates(self, columns: &[&str]) -> Result<Self> {
+        let keys = self.key_columns(columns)?;
         if self.is_streaming() {
-            return Err(Error::invalid(
-                "distinct() of a stream is not supported yet: group by the columns instead (rows then come by the \
-                 rules of aggregation), or write SELECT DISTINCT in SQL, which does that",
-            ));
+            let (state, plan) = self.inner.into_parts();
+            let plan = headwater_plan::drop_duplicates(plan, keys).map_err(from_datafusion)?;
+            return Ok(Inner::new(state, plan).into());
         }
-        self.apply(Inner::distinct)
+        let all = self.inner.schema().columns();
+        if all.iter().all(|column| keys.contains(column)) {
+            return self.apply(Inner::distinct);
+        }
+        let keys = keys.into_iter().map(Expr::Column).collect();
+        let all = all.into_iter().map(Expr::Column).collect();
+        self.apply(|inner| inner.distinct_on(keys, all, None))
+    }
+
+    /// The columns of these names; all of them, if there are no names.
+    fn key_columns(&self, names: &[&str]) -> Result<Vec<Column>> {
+        let schema = self.inner.schema();
+        if names.is_empty() {
+            return Ok(schema.columns());
+        }
+        let columns = names.iter().map(|name| match name.into_expr(schema) {
+            Expr::Column(column) if schema.is_column_from_schema(&column) => {
+                let index = schema.index_of_column(&column).map_err(from_datafusion)?;
+                Ok(Column::from(schema.qualified_field(index)))
+            }
+            _ => Err(self.no_column(name)),
+        });
+        columns.collect()
+    }
+
+    /// Each different row once. On a stream a row comes out when it is first seen: [`Self::drop_duplicates`] over all
+    /// columns, unlike SQL's `SELECT DISTINCT`, which is an aggregation and gives rows out by the rules of those.
+    ///
+    /// # Errors
+    /// None of its own; output modes that cannot do it refuse it when the query is started.
+    pub fn distinct(self) -> Result<Self> {
+        self.drop_duplicates(&[])
     }
 
     /// Joins with another frame where the columns are equal.

@@ -9,6 +9,8 @@ use datafusion::{
 
 use crate::{connect::memory::MemoryStream, prelude::*};
 
+mod chained;
+
 const SECOND: i64 = 1_000_000;
 
 fn schema() -> SchemaRef {
@@ -293,8 +295,10 @@ async fn what_cannot_be_is_refused_with_what_to_do() {
             "write_stream()",
         ),
         (
-            logs.clone().distinct().expect_err("not yet"),
-            "SELECT DISTINCT",
+            logs.clone()
+                .drop_duplicates(&["hots"])
+                .expect_err("misspelt"),
+            "time, host, status",
         ),
         (
             logs.clone().group_by(["hots"]).expect_err("misspelt"),

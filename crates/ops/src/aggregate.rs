@@ -36,6 +36,7 @@ use headwater_state::{KeyedState, StateSpec};
 use crate::{
     accumulate::AggregateLayout,
     binding::{BindEpoch, EpochBinding},
+    dedup::DedupExec,
     distinct::{distinct_spec, distinct_store, new_values},
     exchange::{TagOriginExec, exchange_by_key, in_order_of_origin},
     expiry::Expiry,
@@ -179,7 +180,10 @@ impl StatefulAggregateExec {
 /// the order of rows.
 fn windows_in_any_order(input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let relaxed = input.transform_down(|node| {
-        if node.is::<StreamLimitExec>() || node.is::<StatefulAggregateExec>() {
+        if node.is::<StreamLimitExec>()
+            || node.is::<StatefulAggregateExec>()
+            || node.is::<DedupExec>()
+        {
             return Ok(Transformed::new(node, false, TreeNodeRecursion::Jump));
         }
         Ok(match node.downcast_ref::<AssignWindowsExec>() {

@@ -43,12 +43,23 @@ pub fn exchange_by_key(
     keys: usize,
     partitions: usize,
 ) -> Result<Arc<dyn ExecutionPlan>> {
+    let keys: Vec<usize> = (0..keys).collect();
+    exchange_by_columns(input, &keys, partitions)
+}
+
+/// Distributes `input` over `partitions` by the columns `keys`, in this order: it decides where a key belongs.
+pub fn exchange_by_columns(
+    input: Arc<dyn ExecutionPlan>,
+    keys: &[usize],
+    partitions: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
     if partitions == 1 {
         return gather(input);
     }
     let schema = input.schema();
-    let columns = (0..keys)
-        .map(|index| Arc::new(Column::new(schema.field(index).name(), index)) as _)
+    let columns = keys
+        .iter()
+        .map(|index| Arc::new(Column::new(schema.field(*index).name(), *index)) as _)
         .collect();
     let owner = Arc::new(KeyOwner {
         keys: columns,

@@ -11,6 +11,7 @@ mod node;
 pub mod accumulate;
 pub mod aggregate;
 pub mod binding;
+pub mod dedup;
 pub mod distinct;
 pub mod epoch_time;
 pub mod event_time;
@@ -19,6 +20,7 @@ pub mod expiry;
 pub mod key_index;
 pub mod late;
 pub mod limit;
+pub mod normal_float;
 pub mod report;
 pub mod runtime;
 pub mod scan;
@@ -46,6 +48,7 @@ fn as_bindable(node: &Arc<dyn ExecutionPlan>) -> Option<&dyn binding::BindEpoch>
         epoch_time::EpochTimeExec,
         late::LateFilterExec,
         aggregate::StatefulAggregateExec,
+        dedup::DedupExec,
         limit::StreamLimitExec,
         sink::SinkExec,
     );

@@ -56,6 +56,15 @@ pub enum Report {
         /// Bytes of memory held.
         memory_bytes: u64,
     },
+    /// A further number that an operator counts; those of its partitions add up.
+    Metric {
+        /// The operator.
+        operator: String,
+        /// As progress reports show it.
+        name: String,
+        /// What one partition counted.
+        value: u64,
+    },
     /// A part that the sink prepared.
     Part {
         /// As it goes into the commit record.

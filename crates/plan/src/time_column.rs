@@ -11,7 +11,7 @@ use headwater_core::Delay;
 
 use crate::{
     nodes::{
-        epoch_time::EpochTimeNode, limit::StreamLimitNode,
+        dedup::DedupNode, epoch_time::EpochTimeNode, limit::StreamLimitNode,
         stateful_aggregate::StatefulAggregateNode, watermark::WatermarkNode,
         windows::AssignWindowsNode,
     },
@@ -93,6 +93,8 @@ pub(crate) fn time_marks(plan: &LogicalPlan) -> Result<Vec<Option<TimeMark>>> {
                 time_marks(&aggregate.input)?
             } else if let Some(limit) = node.downcast_ref::<StreamLimitNode>() {
                 time_marks(&limit.input)?
+            } else if let Some(dedup) = node.downcast_ref::<DedupNode>() {
+                time_marks(&dedup.input)?
             } else if let Some(time) = node.downcast_ref::<EpochTimeNode>() {
                 time_marks(&time.input)?
             } else {

@@ -85,7 +85,12 @@ pub async fn build(session: &Session, tree: &Value) -> Result<DataFrame> {
             node.only(&["input"])?;
             input(session, &node).await?.distinct()
         }
-        "dropDuplicates" | "dropDuplicatesWithinWatermark" => {
+        "dropDuplicates" => {
+            node.only(&["input", "columns"])?;
+            let columns = node.texts_or_all("columns")?;
+            input(session, &node).await?.drop_duplicates(&columns)
+        }
+        "dropDuplicatesWithinWatermark" => {
             node.only(&["input", "columns"])?;
             input(session, &node).await?;
             Err(Error::invalid(format!("{} is not supported yet", node.op)))
@@ -159,5 +164,13 @@ impl<'a> Node<'a> {
             .as_array()
             .and_then(|texts| texts.iter().map(Value::as_str).collect())
             .ok_or_else(|| self.wrong(name))
+    }
+
+    /// As [`Self::texts`]; none where the field is null, which stands for all.
+    fn texts_or_all(&self, name: &str) -> Result<Vec<&'a str>> {
+        match self.field(name)? {
+            Value::Null => Ok(Vec::new()),
+            _ => self.texts(name),
+        }
     }
 }

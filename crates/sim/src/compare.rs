@@ -46,6 +46,8 @@ pub struct FoundState {
     pub removed: u64,
     /// Late input dropped.
     pub dropped_by_watermark: u64,
+    /// Duplicates dropped, if the operator counts them.
+    pub dropped_duplicates: Option<u64>,
 }
 
 /// How the run of a scenario ended.
@@ -390,6 +392,14 @@ fn compare_state(
                 }
             }
         }
+        if expected.dropped_duplicates != found.dropped_duplicates {
+            let show = |count: Option<u64>| count.map_or("none".to_owned(), |n| n.to_string());
+            return differ(
+                format!("{place}, duplicates dropped"),
+                show(expected.dropped_duplicates),
+                show(found.dropped_duplicates),
+            );
+        }
         let (expected, found) = (expected.dropped_by_watermark, found.dropped_by_watermark);
         if (expected > 0) != (found > 0) {
             return differ(format!("{place}, rows dropped as late"), expected, found);
@@ -455,6 +465,7 @@ mod tests {
             updated: 1,
             removed: 0,
             dropped_by_watermark: 1,
+            dropped_duplicates: Some(2),
         };
         let mut found = FoundState {
             op: "stateStoreSave".into(),
@@ -462,6 +473,7 @@ mod tests {
             updated: 1,
             removed: 0,
             dropped_by_watermark: 3,
+            dropped_duplicates: Some(2),
         };
         let verdict = |found: &FoundState, leniency| {
             compare_state(
@@ -476,6 +488,9 @@ mod tests {
         found.dropped_by_watermark = 0;
         assert!(verdict(&found, strict).is_some());
         found.dropped_by_watermark = 1;
+        found.dropped_duplicates = None;
+        assert!(verdict(&found, strict).is_some());
+        found.dropped_duplicates = Some(2);
         found.total = 7;
         assert!(verdict(&found, strict).is_some());
         let sliding = Leniency {

@@ -414,6 +414,10 @@ fn found_batch(progress: &StreamingQueryProgress, sink: &MemorySink) -> Result<F
                 updated: operator.num_rows_updated,
                 removed: operator.num_rows_removed,
                 dropped_by_watermark: operator.num_rows_dropped_by_watermark,
+                dropped_duplicates: operator
+                    .custom_metrics
+                    .get("numDroppedDuplicateRows")
+                    .copied(),
             })
             .collect(),
     })

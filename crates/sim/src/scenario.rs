@@ -155,6 +155,9 @@ pub struct ExpectedState {
     pub removed: u64,
     /// Late input, counted in the reference engine's own way: only zero or not is comparable.
     pub dropped_by_watermark: u64,
+    /// Rows dropped as duplicates, of the operators that drop any.
+    #[serde(default)]
+    pub dropped_duplicates: Option<u64>,
 }
 
 /// One step of a scenario.

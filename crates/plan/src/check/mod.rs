@@ -4,6 +4,7 @@
 
 mod aggregate;
 mod chain;
+mod dedup;
 mod join;
 mod limit;
 
@@ -14,11 +15,11 @@ use datafusion::{
 use headwater_core::{Error, OutputMode, Result};
 
 use self::{
-    aggregate::check_aggregate, chain::check_above_aggregation, join::check_join,
-    limit::check_limit,
+    aggregate::check_aggregate, chain::check_above_aggregation, dedup::check_dedup,
+    join::check_join, limit::check_limit,
 };
 use crate::{
-    nodes::watermark::WatermarkNode,
+    nodes::{dedup::DedupNode, watermark::WatermarkNode},
     stream_table::{is_streaming, reads_stream},
     streaming_plan::PlanSettings,
     time_column::{has_watermark, time_marks},
@@ -120,6 +121,9 @@ fn check_node(node: &LogicalPlan, settings: &PlanSettings) -> Result<()> {
         LogicalPlan::Join(join) => check_join(join, settings),
         LogicalPlan::Extension(extension) => {
             let node = extension.node.as_any();
+            if let Some(dedup) = node.downcast_ref::<DedupNode>() {
+                return check_dedup(dedup, settings);
+            }
             match node.downcast_ref::<WatermarkNode>() {
                 Some(watermark) if has_watermark(&watermark.input) => Err(Error::invalid(format!(
                     "there is already a watermark below the one on '{}': keep one of them",

@@ -1,6 +1,7 @@
 //! From the optimised logical plan to the physical plan that epochs are bound to.
 
 mod aggregate;
+mod dedup;
 
 use std::sync::Arc;
 
@@ -17,12 +18,13 @@ use datafusion::{
     physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner},
 };
 use headwater_ops::{
-    aggregate::StatefulAggregateExec, epoch_time::EpochTimeExec, event_time::EventTimeExec,
-    limit::StreamLimitExec, sink::SinkExec, window::AssignWindowsExec,
+    aggregate::StatefulAggregateExec, dedup::DedupExec, epoch_time::EpochTimeExec,
+    event_time::EventTimeExec, limit::StreamLimitExec, sink::SinkExec, window::AssignWindowsExec,
 };
 
-use self::aggregate::stateful_aggregate;
+use self::{aggregate::stateful_aggregate, dedup::dedup};
 use crate::nodes::{
+    dedup::DedupNode,
     epoch_time::{EPOCH_TIME, EpochTimeNode},
     limit::StreamLimitNode,
     stateful_aggregate::StatefulAggregateNode,
@@ -58,12 +60,15 @@ pub(crate) async fn lower(
     let physical = planner.create_physical_plan(plan, state).await?;
     let physical = headwater_sql::checked_arithmetic(physical)?;
     let exchanged = physical.transform_up(|node| {
-        Ok(match node.downcast_ref::<StatefulAggregateExec>() {
-            Some(aggregate) => {
-                Transformed::yes(Arc::new(aggregate.with_exchange(partitions)?) as _)
-            }
-            None => Transformed::no(node),
-        })
+        let exchanged: Arc<dyn ExecutionPlan> =
+            if let Some(aggregate) = node.downcast_ref::<StatefulAggregateExec>() {
+                Arc::new(aggregate.with_exchange(partitions)?)
+            } else if let Some(dedup) = node.downcast_ref::<DedupExec>() {
+                Arc::new(dedup.with_exchange(partitions)?)
+            } else {
+                return Ok(Transformed::no(node));
+            };
+        Ok(Transformed::yes(exchanged))
     })?;
     Ok(Arc::new(SinkExec::new(exchanged.data)))
 }
@@ -110,6 +115,8 @@ impl ExtensionPlanner for StreamingNodePlanner {
                 ))
             } else if let Some(aggregate) = node.downcast_ref::<StatefulAggregateNode>() {
                 stateful_aggregate(aggregate, input)?
+            } else if let Some(node) = node.downcast_ref::<DedupNode>() {
+                dedup(node, logical.schema(), input)?
             } else {
                 return Ok(None);
             };

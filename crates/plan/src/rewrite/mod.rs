@@ -4,6 +4,7 @@
 //! branches of unions and joins on the way: adding a filter or a column changes no id.
 
 mod aggregate;
+mod dedup;
 mod limit;
 mod normal_keys;
 mod sources;
@@ -20,7 +21,7 @@ use datafusion::{
 use headwater_core::{Delay, OutputMode};
 
 use crate::{
-    nodes::watermark::WatermarkNode,
+    nodes::{dedup::DedupNode, watermark::WatermarkNode},
     stream_table::reads_stream,
     streaming_plan::{OperatorInfo, WatermarkNodeInfo},
 };
@@ -34,7 +35,7 @@ pub(crate) struct Found {
     pub(crate) watermarks: Vec<WatermarkNodeInfo>,
 }
 
-/// Replaces aggregations, DISTINCT and LIMIT over streams by stateful nodes, and names watermarks.
+/// Replaces aggregations, DISTINCT and LIMIT over streams by stateful nodes, and names those and watermarks.
 pub(crate) fn make_stateful(plan: LogicalPlan, mode: OutputMode) -> Result<(LogicalPlan, Found)> {
     let mut rewriter = Rewriter {
         mode,
@@ -100,6 +101,9 @@ impl Rewriter {
                 Err(join) => self.children(LogicalPlan::Join(join), place),
             },
             LogicalPlan::Extension(extension) => {
+                if let Some(dedup) = extension.node.as_any().downcast_ref::<DedupNode>() {
+                    return self.dedup(dedup, place);
+                }
                 let Some(watermark) = extension.node.as_any().downcast_ref::<WatermarkNode>()
                 else {
                     return self.children(LogicalPlan::Extension(extension), place);

@@ -3,24 +3,12 @@
 use std::sync::Arc;
 
 use datafusion::{
-    arrow::datatypes::DataType,
     common::Result,
     logical_expr::{Expr, ExprSchemable, LogicalPlan, Projection, expr_rewriter::NamePreserver},
 };
+use headwater_ops::normal_float::has_floats;
 
 use crate::{normal_float::normal_float_udf, time_column::grouping_columns};
-
-/// Whether values of this type can be NaN or -0.0 somewhere inside.
-fn has_floats(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => true,
-        DataType::Struct(fields) => fields.iter().any(|field| has_floats(field.data_type())),
-        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
-            has_floats(field.data_type())
-        }
-        _ => false,
-    }
-}
 
 /// Makes all NaN one key and -0.0 the same as 0.0 in columns that are grouped by as they are.
 pub(super) fn normal_float_columns(input: LogicalPlan, groups: &[Expr]) -> Result<LogicalPlan> {

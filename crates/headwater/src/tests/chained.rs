@@ -1,0 +1,80 @@
+//! Stateful operators above one another, and the dropping of duplicates.
+
+use super::*;
+use crate::GroupedFrame;
+
+/// Runs a query over everything that is there, into the table `out`.
+async fn run(frame: DataFrame, mode: OutputMode) -> Result<()> {
+    let query = frame
+        .write_stream()
+        .format("memory")
+        .query_name("out")
+        .output_mode(mode)
+        .trigger(Trigger::available_now())
+        .start(None)
+        .await?;
+    query.await_termination().await
+}
+
+#[tokio::test]
+async fn the_first_row_of_each_key_comes_out_and_a_table_gives_as_many() {
+    let (session, stream) = streaming("logs");
+    stream.add_batch(rows(&log())).expect("rows of the stream");
+    let frame = session.table("logs").await.expect("registered");
+    let first = frame.drop_duplicates(&["host"]).expect("a column");
+    run(first, OutputMode::Append).await.expect("it works");
+    assert_batches_sorted_eq!(
+        [
+            "+----------------------+------+--------+",
+            "| time                 | host | status |",
+            "+----------------------+------+--------+",
+            "| 1970-01-01T00:00:01Z | a    | 500    |",
+            "| 1970-01-01T00:00:07Z | b    | 503    |",
+            "+----------------------+------+--------+",
+        ],
+        &table(&session, "out").await
+    );
+    session
+        .register_batch("finished", rows(&log()))
+        .expect("a table");
+    let finished = session.table("finished").await.expect("registered");
+    for (columns, expected) in [(&["host"][..], 2), (&["host", "status"], 3), (&[], 5)] {
+        let batch = finished.clone().drop_duplicates(columns).expect("columns");
+        let batch = batch.collect().await.expect("rows");
+        let count: usize = batch.iter().map(RecordBatch::num_rows).sum();
+        assert_eq!(count, expected, "{columns:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_above_windows_counts_groups_that_are_final() {
+    let (session, stream) = streaming("logs");
+    stream.add_batch(rows(&log())).expect("rows of the stream");
+    let windows = errors_per_window(session.table("logs").await.expect("registered"));
+    let limited = windows.expect("a query").limit(3).expect("a limit");
+    run(limited, OutputMode::Append).await.expect("it works");
+    let count: usize = table(&session, "out")
+        .await
+        .iter()
+        .map(RecordBatch::num_rows)
+        .sum();
+    assert_eq!(count, 3);
+}
+
+#[tokio::test]
+async fn what_stands_above_an_aggregation_says_that_it_needs_append_mode() {
+    let (session, _stream) = streaming("logs");
+    let logs = session.table("logs").await.expect("registered");
+    let counts = logs.group_by(["host"]).and_then(GroupedFrame::count);
+    let counts = counts.expect("a query");
+    let again = counts.clone().agg([max(col("count"))]).expect("a query");
+    let distinct = counts.distinct().expect("a query");
+    for (frame, what) in [(again, "an aggregation"), (distinct, "dropping duplicates")] {
+        for mode in [OutputMode::Update, OutputMode::Complete] {
+            let error = run(frame.clone(), mode).await.expect_err("refused");
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            let expected = format!("{what} above an aggregation needs append mode");
+            assert!(error.to_string().contains(&expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Lets each key through once: the first row in order of arrival.
+//!
+//! Keys that have come are a store without values. It is bounded only if the event time (or a window) is one of the key
+//! columns: then a key goes when the watermark has passed it, because what comes later would be late. All work, the
+//! check-in of the new state included, is done before the first output row. An epoch costs the rows it brings and the
+//! keys that expire, never the keys that are kept.
+
+mod arrivals;
+
+use std::sync::Arc;
+
+use datafusion::{
+    arrow::{
+        array::{ArrayRef, RecordBatch},
+        datatypes::{Field, Schema},
+    },
+    error::{DataFusionError, Result},
+    execution::TaskContext,
+    physical_plan::{
+        ExecutionPlan, PlanProperties, SendableRecordBatchStream, execution_plan::EmissionType,
+        stream::RecordBatchStreamAdapter,
+    },
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use headwater_core::{Epoch, Watermark};
+use headwater_state::{KeyedState, StateSpec};
+
+use self::arrivals::Arrivals;
+use crate::{
+    binding::{BindEpoch, EpochBinding},
+    exchange::{TagOriginExec, exchange_by_columns},
+    expiry::Expiry,
+    node::{display_as, no_expressions, properties, unary_node},
+    normal_float::{has_floats, normal_floats},
+    report::Report,
+    runtime::{EpochRuntime, external},
+    state_provider::StateAddress,
+};
+
+/// Name of the store that holds the keys.
+const KEYS: &str = "keys";
+
+/// Minimum width of a time bucket of the state.
+const BUCKET_MILLIS: i64 = 10_000;
+
+/// Name under which dropped rows are reported.
+const DUPLICATES: &str = "numDroppedDuplicateRows";
+
+/// What the operator is, the same in every epoch.
+#[derive(Debug)]
+struct Definition {
+    operator: String,
+    /// Key columns of the input.
+    keys: Vec<usize>,
+    /// The column that says when a key is forgotten; `None`: never.
+    expiry: Option<Expiry>,
+    /// Whether rows of one key differ, so that it matters which comes first.
+    in_order: bool,
+    spec: StateSpec,
+}
+
+/// What changes from epoch to epoch.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    reads: Option<Epoch>,
+    writes: Epoch,
+    watermark: Watermark,
+}
+
+/// Lets the first row of each key through.
+#[derive(Debug, Clone)]
+pub struct DedupExec {
+    input: Arc<dyn ExecutionPlan>,
+    definition: Arc<Definition>,
+    bound: Bound,
+    properties: Arc<PlanProperties>,
+}
+
+impl DedupExec {
+    /// Rows of `input` are duplicates if they agree in the columns `keys`. With `expiry`, a column of `input` that
+    /// belongs to the key, a key is forgotten when the watermark has passed it.
+    pub fn new(
+        input: Arc<dyn ExecutionPlan>,
+        operator: String,
+        keys: Vec<usize>,
+        expiry: Option<Expiry>,
+    ) -> Self {
+        let schema = input.schema();
+        let key_fields: Vec<_> = keys
+            .iter()
+            .map(|column| {
+                let field = schema.field(*column);
+                Field::new(field.name(), field.data_type().clone(), true)
+            })
+            .collect();
+        let in_order = (0..schema.fields().len()).any(|column| !keys.contains(&column))
+            || key_fields.iter().any(|field| has_floats(field.data_type()));
+        let definition = Arc::new(Definition {
+            operator,
+            keys,
+            expiry,
+            in_order,
+            spec: StateSpec {
+                keys: Arc::new(Schema::new(key_fields)),
+                values: Arc::new(Schema::empty()),
+                owner_columns: None,
+                expires: expiry.is_some(),
+                bucket_millis: BUCKET_MILLIS,
+                chained: false,
+            },
+        });
+        let bound = Bound {
+            reads: None,
+            writes: Epoch::FIRST,
+            watermark: Watermark::START,
+        };
+        let schema = Arc::clone(&schema);
+        Self::over(input, schema, definition, bound)
+    }
+
+    fn over(
+        input: Arc<dyn ExecutionPlan>,
+        output: Arc<Schema>,
+        definition: Arc<Definition>,
+        bound: Bound,
+    ) -> Self {
+        Self {
+            properties: properties(
+                output,
+                input.properties().output_partitioning().partition_count(),
+                EmissionType::Final,
+            ),
+            input,
+            definition,
+            bound,
+        }
+    }
+
+    /// The same operator with its input exchanged by key over `partitions`. Called once the rest of the physical plan
+    /// is final, since DataFusion's own passes would remove a hand-made exchange.
+    pub fn with_exchange(&self, partitions: usize) -> Result<Self> {
+        let mut input = Arc::clone(&self.input);
+        if self.definition.in_order {
+            input = Arc::new(TagOriginExec::new(input));
+        }
+        let input = exchange_by_columns(input, &self.definition.keys, partitions)?;
+        let definition = Arc::clone(&self.definition);
+        Ok(Self::over(input, self.schema(), definition, self.bound))
+    }
+}
+
+impl BindEpoch for DedupExec {
+    fn bind_epoch(&self, binding: &EpochBinding) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self {
+            bound: Bound {
+                reads: binding.write.epoch.previous(),
+                writes: binding.write.epoch,
+                watermark: binding.watermark,
+            },
+            ..self.clone()
+        }))
+    }
+}
+
+/// What one epoch did to one partition.
+#[derive(Debug, Default)]
+struct Outcome {
+    output: Vec<RecordBatch>,
+    new_keys: usize,
+    duplicates: usize,
+    removed: usize,
+}
+
+impl Definition {
+    /// One epoch of one partition, without I/O.
+    fn run(
+        &self,
+        state: &mut KeyedState,
+        arrivals: Arrivals,
+        watermark: Watermark,
+    ) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        let rows = arrivals.len();
+        if rows > 0 {
+            let keys = self.keys_of(&arrivals)?;
+            let expiry = self.expiry.map(|expiry| {
+                let time = arrivals.column(expiry.column)?;
+                Expiry {
+                    column: 0,
+                    ..expiry
+                }
+                .millis(&[time])
+            });
+            let touched = state
+                .touch(&keys, expiry.transpose()?.as_ref())
+                .map_err(external)?;
+            let new = touched.new_ids();
+            state
+                .put_ids(&touched, &new, Vec::new())
+                .map_err(external)?;
+            outcome.new_keys = new.len();
+            outcome.duplicates = rows - new.len();
+            let first = touched.first_rows();
+            outcome.output = arrivals.pick(new.iter().map(|id| first[*id]))?;
+        }
+        if self.expiry.is_some() {
+            let expired = state.expire(watermark.millis(), false).map_err(external)?;
+            outcome.removed = expired.removed;
+        }
+        Ok(outcome)
+    }
+
+    fn keys_of(&self, arrivals: &Arrivals) -> Result<Vec<ArrayRef>> {
+        let keys = self.keys.iter().map(|column| {
+            let key = arrivals.column(*column)?;
+            if has_floats(key.data_type()) {
+                normal_floats(&key)
+            } else {
+                Ok(key)
+            }
+        });
+        keys.collect()
+    }
+}
+
+/// One epoch of one partition: state in, work, state out.
+async fn run_partition(
+    exec: DedupExec,
+    partition: usize,
+    input: SendableRecordBatchStream,
+    runtime: Arc<EpochRuntime>,
+) -> Result<Vec<RecordBatch>> {
+    let (definition, bound) = (&exec.definition, exec.bound);
+    let partition = u32::try_from(partition)
+        .map_err(|_| DataFusionError::Internal("too many partitions".to_owned()))?;
+    let address = StateAddress {
+        operator: definition.operator.clone(),
+        store: KEYS.to_owned(),
+        partition,
+    };
+    let partitions = runtime.state.partitions();
+    let mut state = runtime
+        .state
+        .check_out(&address, bound.reads, &definition.spec, partitions)
+        .await
+        .map_err(external)?;
+    let batches: Vec<RecordBatch> = input.try_collect().await?;
+    let arrivals = Arrivals::new(batches, &exec.schema(), definition.in_order)?;
+    let outcome = definition.run(&mut state, arrivals, bound.watermark)?;
+    runtime.outbox.post(Report::State {
+        operator: definition.operator.clone(),
+        total: state.len() as u64,
+        updated: outcome.new_keys as u64,
+        removed: outcome.removed as u64,
+        memory_bytes: state.memory_bytes() as u64,
+    });
+    runtime.outbox.post(Report::Metric {
+        operator: definition.operator.clone(),
+        name: DUPLICATES.to_owned(),
+        value: outcome.duplicates as u64,
+    });
+    let stores = vec![(KEYS.to_owned(), state)];
+    runtime
+        .state
+        .check_in(
+            &definition.operator,
+            partition,
+            bound.writes,
+            stores,
+            partitions,
+        )
+        .map_err(external)?;
+    Ok(outcome.output)
+}
+
+display_as!(DedupExec, |this, f| {
+    let definition = &this.definition;
+    let schema = this.schema();
+    let keys: Vec<&str> = definition
+        .keys
+        .iter()
+        .map(|column| schema.field(*column).name().as_str())
+        .collect();
+    write!(
+        f,
+        "DedupExec: operator={}, keys=[{}], expires={}",
+        definition.operator,
+        keys.join(", "),
+        definition
+            .expiry
+            .map_or("never".to_owned(), |expiry| format!(
+                "{} + {}us",
+                schema.field(expiry.column).name(),
+                expiry.extra_micros
+            )),
+    )
+});
+
+impl ExecutionPlan for DedupExec {
+    unary_node!("DedupExec", |this, input| {
+        let definition = Arc::clone(&this.definition);
+        Ok(Arc::new(Self::over(
+            input,
+            this.schema(),
+            definition,
+            this.bound,
+        )))
+    });
+    no_expressions!();
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let runtime = EpochRuntime::of(&context)?;
+        let input = self.input.execute(partition, context)?;
+        let work = run_partition(self.clone(), partition, input, runtime);
+        let output = stream::once(work)
+            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
+            .try_flatten()
+            .boxed();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            output,
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests;
