@@ -306,6 +306,24 @@ impl DataFrame {
         self.apply(|inner| inner.distinct_on(keys, all, None))
     }
 
+    /// As [`Self::drop_duplicates`], but a key is forgotten when the watermark has reached the event time of the row
+    /// that came first plus the watermark's delay: later duplicates do not renew it. So the state stays small although
+    /// the event time is not among the columns, for duplicates that come within the delay of each other.
+    ///
+    /// On a static frame the same as [`Self::drop_duplicates`].
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such column. A stream without a watermark is refused when the query is started.
+    pub fn drop_duplicates_within_watermark(self, columns: &[&str]) -> Result<Self> {
+        if !self.is_streaming() {
+            return self.drop_duplicates(columns);
+        }
+        let keys = self.key_columns(columns)?;
+        let (state, plan) = self.inner.into_parts();
+        let plan = headwater_plan::drop_duplicates_within_watermark(plan, keys);
+        Ok(Inner::new(state, plan.map_err(from_datafusion)?).into())
+    }
+
     /// The columns of these names; all of them, if there are no names.
     fn key_columns(&self, names: &[&str]) -> Result<Vec<Column>> {
         let schema = self.inner.schema();

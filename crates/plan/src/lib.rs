@@ -18,7 +18,7 @@ mod time_column;
 mod window_expr;
 
 pub use lower::StreamingNodePlanner;
-pub use nodes::dedup::drop_duplicates;
+pub use nodes::dedup::{drop_duplicates, drop_duplicates_within_watermark};
 pub use nodes::watermark::{watermark_node, with_watermark};
 pub use stream_table::{StreamTable, is_streaming};
 pub use streaming_plan::{

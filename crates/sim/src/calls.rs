@@ -92,8 +92,10 @@ pub async fn build(session: &Session, tree: &Value) -> Result<DataFrame> {
         }
         "dropDuplicatesWithinWatermark" => {
             node.only(&["input", "columns"])?;
-            input(session, &node).await?;
-            Err(Error::invalid(format!("{} is not supported yet", node.op)))
+            let columns = node.texts_or_all("columns")?;
+            input(session, &node)
+                .await?
+                .drop_duplicates_within_watermark(&columns)
         }
         op => Err(Error::data(format!("unknown call '{op}'"))),
     }

@@ -47,6 +47,23 @@ async fn the_first_row_of_each_key_comes_out_and_a_table_gives_as_many() {
 }
 
 #[tokio::test]
+async fn duplicates_within_the_watermark_need_one_unless_the_table_ends() {
+    let (session, _stream) = streaming("logs");
+    let logs = session.table("logs").await.expect("registered");
+    let endless = logs.drop_duplicates_within_watermark(&["host"]);
+    let error = run(endless.expect("a column"), OutputMode::Append).await;
+    let error = error.expect_err("refused");
+    assert!(error.to_string().contains("with_watermark"), "{error}");
+    session
+        .register_batch("finished", rows(&log()))
+        .expect("a table");
+    let finished = session.table("finished").await.expect("registered");
+    let hosts = finished.drop_duplicates_within_watermark(&["host"]);
+    let hosts = hosts.expect("a column").collect().await.expect("rows");
+    assert_eq!(hosts.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+}
+
+#[tokio::test]
 async fn a_limit_above_windows_counts_groups_that_are_final() {
     let (session, stream) = streaming("logs");
     stream.add_batch(rows(&log())).expect("rows of the stream");

@@ -83,12 +83,12 @@ impl Arrivals {
     }
 
     /// The rows with these numbers, in the batches they came in.
-    pub(super) fn pick(self, numbers: impl IntoIterator<Item = u32>) -> Result<Vec<RecordBatch>> {
+    pub(super) fn pick(self, numbers: &[u32]) -> Result<Vec<RecordBatch>> {
         let mut wanted = vec![false; self.rows];
         for number in numbers {
             let place = match &self.order {
-                None => number,
-                Some(order) => order.value(number as usize),
+                None => *number,
+                Some(order) => order.value(*number as usize),
             };
             wanted[place as usize] = true;
         }
@@ -146,7 +146,7 @@ mod tests {
         let arrivals = Arrivals::new(batches, &plain, true).unwrap();
         assert_eq!(arrivals.len(), 5);
         assert_eq!(values(&arrivals.column(0).unwrap()), [0, 1, 10, 20, 21]);
-        let picked = arrivals.pick([0, 1, 4]).unwrap();
+        let picked = arrivals.pick(&[0, 1, 4]).unwrap();
         let picked: Vec<_> = picked.iter().map(|batch| values(batch.column(0))).collect();
         assert_eq!(picked, [vec![0], vec![21], vec![1]]);
     }

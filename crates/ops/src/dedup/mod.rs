@@ -1,11 +1,11 @@
 //! Lets each key through once: the first row in order of arrival.
 //!
-//! Keys that have come are a store without values. It is bounded only if the event time (or a window) is one of the key
-//! columns: then a key goes when the watermark has passed it, because what comes later would be late. All work, the
-//! check-in of the new state included, is done before the first output row. An epoch costs the rows it brings and the
-//! keys that expire, never the keys that are kept.
+//! Keys that have come are remembered as [`Remember`] says ([`seen`] keeps them). All work, the check-in of the new state
+//! included, is done before the first output row. An epoch costs the rows it brings and the keys that expire, never the
+//! keys that are kept.
 
 mod arrivals;
+mod seen;
 
 use std::sync::Arc;
 
@@ -23,9 +23,11 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use headwater_core::{Epoch, Watermark};
-use headwater_state::{KeyedState, StateSpec};
 
-use self::arrivals::Arrivals;
+use self::{
+    arrivals::Arrivals,
+    seen::{Seen, SeenSpec},
+};
 use crate::{
     binding::{BindEpoch, EpochBinding},
     exchange::{TagOriginExec, exchange_by_columns},
@@ -40,11 +42,28 @@ use crate::{
 /// Name of the store that holds the keys.
 const KEYS: &str = "keys";
 
-/// Minimum width of a time bucket of the state.
-const BUCKET_MILLIS: i64 = 10_000;
-
 /// Name under which dropped rows are reported.
 const DUPLICATES: &str = "numDroppedDuplicateRows";
+
+/// How long a key is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remember {
+    /// For ever.
+    Forever,
+    /// Until the watermark has passed this column, one of the key: what comes later would be late.
+    WhileInTime(Expiry),
+    /// Until the watermark has passed this column of the row that came first, whatever rows come in between.
+    SinceFirst(Expiry),
+}
+
+impl Remember {
+    fn expiry(self) -> Option<Expiry> {
+        match self {
+            Self::Forever => None,
+            Self::WhileInTime(expiry) | Self::SinceFirst(expiry) => Some(expiry),
+        }
+    }
+}
 
 /// What the operator is, the same in every epoch.
 #[derive(Debug)]
@@ -52,11 +71,10 @@ struct Definition {
     operator: String,
     /// Key columns of the input.
     keys: Vec<usize>,
-    /// The column that says when a key is forgotten; `None`: never.
-    expiry: Option<Expiry>,
+    remember: Remember,
     /// Whether rows of one key differ, so that it matters which comes first.
     in_order: bool,
-    spec: StateSpec,
+    spec: SeenSpec,
 }
 
 /// What changes from epoch to epoch.
@@ -77,13 +95,12 @@ pub struct DedupExec {
 }
 
 impl DedupExec {
-    /// Rows of `input` are duplicates if they agree in the columns `keys`. With `expiry`, a column of `input` that
-    /// belongs to the key, a key is forgotten when the watermark has passed it.
+    /// Rows of `input` are duplicates if they agree in the columns `keys`.
     pub fn new(
         input: Arc<dyn ExecutionPlan>,
         operator: String,
         keys: Vec<usize>,
-        expiry: Option<Expiry>,
+        remember: Remember,
     ) -> Self {
         let schema = input.schema();
         let key_fields: Vec<_> = keys
@@ -98,16 +115,9 @@ impl DedupExec {
         let definition = Arc::new(Definition {
             operator,
             keys,
-            expiry,
+            remember,
             in_order,
-            spec: StateSpec {
-                keys: Arc::new(Schema::new(key_fields)),
-                values: Arc::new(Schema::empty()),
-                owner_columns: None,
-                expires: expiry.is_some(),
-                bucket_millis: BUCKET_MILLIS,
-                chained: false,
-            },
+            spec: SeenSpec::new(Arc::new(Schema::new(key_fields)), remember),
         });
         let bound = Bound {
             reads: None,
@@ -173,17 +183,13 @@ struct Outcome {
 
 impl Definition {
     /// One epoch of one partition, without I/O.
-    fn run(
-        &self,
-        state: &mut KeyedState,
-        arrivals: Arrivals,
-        watermark: Watermark,
-    ) -> Result<Outcome> {
+    fn run(&self, seen: &mut Seen, arrivals: Arrivals, watermark: Watermark) -> Result<Outcome> {
         let mut outcome = Outcome::default();
         let rows = arrivals.len();
         if rows > 0 {
             let keys = self.keys_of(&arrivals)?;
-            let expiry = self.expiry.map(|expiry| {
+            let expiry = self.remember.expiry();
+            let expiry = expiry.map(|expiry| {
                 let time = arrivals.column(expiry.column)?;
                 Expiry {
                     column: 0,
@@ -191,21 +197,13 @@ impl Definition {
                 }
                 .millis(&[time])
             });
-            let touched = state
-                .touch(&keys, expiry.transpose()?.as_ref())
-                .map_err(external)?;
-            let new = touched.new_ids();
-            state
-                .put_ids(&touched, &new, Vec::new())
-                .map_err(external)?;
+            let new = seen.enter(&keys, expiry.transpose()?.as_ref())?;
             outcome.new_keys = new.len();
             outcome.duplicates = rows - new.len();
-            let first = touched.first_rows();
-            outcome.output = arrivals.pick(new.iter().map(|id| first[*id]))?;
+            outcome.output = arrivals.pick(&new)?;
         }
-        if self.expiry.is_some() {
-            let expired = state.expire(watermark.millis(), false).map_err(external)?;
-            outcome.removed = expired.removed;
+        if self.remember != Remember::Forever {
+            outcome.removed = seen.forget(watermark.millis())?;
         }
         Ok(outcome)
     }
@@ -238,28 +236,27 @@ async fn run_partition(
         store: KEYS.to_owned(),
         partition,
     };
-    let partitions = runtime.state.partitions();
-    let mut state = runtime
-        .state
-        .check_out(&address, bound.reads, &definition.spec, partitions)
+    let mut seen = definition
+        .spec
+        .check_out(&runtime.state, &address, bound.reads)
         .await
         .map_err(external)?;
     let batches: Vec<RecordBatch> = input.try_collect().await?;
     let arrivals = Arrivals::new(batches, &exec.schema(), definition.in_order)?;
-    let outcome = definition.run(&mut state, arrivals, bound.watermark)?;
+    let outcome = definition.run(&mut seen, arrivals, bound.watermark)?;
     runtime.outbox.post(Report::State {
         operator: definition.operator.clone(),
-        total: state.len() as u64,
+        total: seen.len() as u64,
         updated: outcome.new_keys as u64,
         removed: outcome.removed as u64,
-        memory_bytes: state.memory_bytes() as u64,
+        memory_bytes: seen.memory_bytes() as u64,
     });
     runtime.outbox.post(Report::Metric {
         operator: definition.operator.clone(),
         name: DUPLICATES.to_owned(),
         value: outcome.duplicates as u64,
     });
-    let stores = vec![(KEYS.to_owned(), state)];
+    let stores = vec![(KEYS.to_owned(), seen)];
     runtime
         .state
         .check_in(
@@ -267,7 +264,7 @@ async fn run_partition(
             partition,
             bound.writes,
             stores,
-            partitions,
+            runtime.state.partitions(),
         )
         .map_err(external)?;
     Ok(outcome.output)
@@ -283,17 +280,19 @@ display_as!(DedupExec, |this, f| {
         .collect();
     write!(
         f,
-        "DedupExec: operator={}, keys=[{}], expires={}",
+        "DedupExec: operator={}, keys=[{}], ",
         definition.operator,
         keys.join(", "),
-        definition
-            .expiry
-            .map_or("never".to_owned(), |expiry| format!(
-                "{} + {}us",
-                schema.field(expiry.column).name(),
-                expiry.extra_micros
-            )),
-    )
+    )?;
+    let time = |expiry: Expiry| {
+        let name = schema.field(expiry.column).name();
+        format!("{name} + {}us", expiry.extra_micros)
+    };
+    match definition.remember {
+        Remember::Forever => write!(f, "expires=never"),
+        Remember::WhileInTime(expiry) => write!(f, "expires={}", time(expiry)),
+        Remember::SinceFirst(expiry) => write!(f, "expires=first {}", time(expiry)),
+    }
 });
 
 impl ExecutionPlan for DedupExec {

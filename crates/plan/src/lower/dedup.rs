@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::{common::DFSchema, error::Result, physical_plan::ExecutionPlan};
-use headwater_ops::{dedup::DedupExec, expiry::Expiry, late::LateFilterExec};
+use headwater_ops::{
+    dedup::{DedupExec, Remember},
+    expiry::Expiry,
+    late::LateFilterExec,
+};
 
 use crate::nodes::dedup::DedupNode;
 
@@ -17,19 +21,26 @@ pub(super) fn dedup(
         .iter()
         .map(|key| schema.index_of_column(key))
         .collect::<Result<Vec<_>>>()?;
+    let id = || node.id.clone();
     let Some(time) = &node.time else {
-        return Ok(Arc::new(DedupExec::new(input, node.id.clone(), keys, None)));
+        let exec = DedupExec::new(input, id(), keys, Remember::Forever);
+        return Ok(Arc::new(exec));
     };
-    let expiry = Expiry {
+    let late = Expiry {
         column: schema.index_of_column(&time.column)?,
         extra_micros: time.extra_micros,
     };
-    let in_time = Arc::new(LateFilterExec::new(input, node.id.clone(), expiry));
-    let expires = node.expires().then_some(expiry);
-    Ok(Arc::new(DedupExec::new(
-        in_time,
-        node.id.clone(),
-        keys,
-        expires,
-    )))
+    let remember = if node.within_watermark {
+        let delay_micros = time.delay.0.saturating_mul(1_000);
+        Remember::SinceFirst(Expiry {
+            extra_micros: late.extra_micros.saturating_add(delay_micros),
+            ..late
+        })
+    } else if keys.contains(&late.column) {
+        Remember::WhileInTime(late)
+    } else {
+        Remember::Forever
+    };
+    let in_time = Arc::new(LateFilterExec::new(input, id(), late));
+    Ok(Arc::new(DedupExec::new(in_time, id(), keys, remember)))
 }

@@ -7,6 +7,7 @@ use datafusion::{
     logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore},
     prelude::Column,
 };
+use headwater_core::Delay;
 
 use super::order_of_equals;
 
@@ -16,35 +17,47 @@ pub(crate) struct DedupNode {
     pub(crate) input: LogicalPlan,
     /// The columns in which duplicates agree; at least one.
     pub(crate) keys: Vec<Column>,
+    /// Whether keys are forgotten by the delay of the watermark after the time of their first row.
+    pub(crate) within_watermark: bool,
     /// Set when the plan is prepared to run.
     pub(crate) time: Option<DedupTime>,
     /// Set when the plan is prepared to run; empty before.
     pub(crate) id: String,
 }
 
-/// The column by which rows are late, and keys are forgotten if it is one of them.
+/// The column by which rows are late, and keys are forgotten if it is one of them or the watermark's delay counts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct DedupTime {
     pub(crate) column: Column,
     /// How far behind its value a row is late.
     pub(crate) extra_micros: i64,
+    /// Delay of its watermark.
+    pub(crate) delay: Delay,
 }
 
 order_of_equals!(DedupNode);
-
-impl DedupNode {
-    /// Whether keys are forgotten when the watermark has passed them.
-    pub(crate) fn expires(&self) -> bool {
-        let time = self.time.as_ref();
-        time.is_some_and(|time| self.keys.contains(&time.column))
-    }
-}
 
 /// Of the rows of `input` that agree in `keys` only the first.
 ///
 /// # Errors
 /// A key that does not exist, or none.
 pub fn drop_duplicates(input: LogicalPlan, keys: Vec<Column>) -> Result<LogicalPlan> {
+    dedup(input, keys, false)
+}
+
+/// As [`drop_duplicates`], with keys that are forgotten when the watermark has reached the time of their first row and
+/// its delay. The input needs a watermark, which is checked when the query is started.
+///
+/// # Errors
+/// A key that does not exist, or none.
+pub fn drop_duplicates_within_watermark(
+    input: LogicalPlan,
+    keys: Vec<Column>,
+) -> Result<LogicalPlan> {
+    dedup(input, keys, true)
+}
+
+fn dedup(input: LogicalPlan, keys: Vec<Column>, within_watermark: bool) -> Result<LogicalPlan> {
     if keys.is_empty() {
         return Err(DataFusionError::Plan(
             "duplicates need at least one column in which they agree".to_owned(),
@@ -61,6 +74,7 @@ pub fn drop_duplicates(input: LogicalPlan, keys: Vec<Column>) -> Result<LogicalP
         node: Arc::new(DedupNode {
             input,
             keys,
+            within_watermark,
             time: None,
             id: String::new(),
         }),
@@ -93,7 +107,11 @@ impl UserDefinedLogicalNodeCore for DedupNode {
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let keys: Vec<String> = self.keys.iter().map(Column::flat_name).collect();
-        write!(f, "Dedup: {} keys=[{}]", self.id, keys.join(", "))
+        write!(f, "Dedup: {} keys=[{}]", self.id, keys.join(", "))?;
+        if self.within_watermark {
+            write!(f, " within watermark")?;
+        }
+        Ok(())
     }
 
     fn with_exprs_and_inputs(
@@ -123,6 +141,7 @@ impl UserDefinedLogicalNodeCore for DedupNode {
         Ok(Self {
             input,
             keys,
+            within_watermark: self.within_watermark,
             time,
             id: self.id.clone(),
         })

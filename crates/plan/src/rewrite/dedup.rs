@@ -18,20 +18,28 @@ use crate::{
 
 impl Rewriter {
     pub(super) fn dedup(&mut self, dedup: &DedupNode, place: &Place) -> Result<LogicalPlan> {
-        let id = place.id("dedup");
         let position = self.found.operators.len();
         let input = self.rewrite(dedup.input.clone(), &place.below_stateful())?;
+        let first = if dedup.within_watermark {
+            &[]
+        } else {
+            dedup.keys.as_slice()
+        };
         let node = DedupNode {
-            time: time_of(&input, &dedup.keys)?,
+            time: time_of(&input, first)?,
             input,
-            keys: dedup.keys.clone(),
-            id: id.clone(),
+            id: place.id("dedup"),
+            ..dedup.clone()
+        };
+        let (kind, progress_name) = match node.within_watermark {
+            false => ("dedup", "dedupe"),
+            true => ("dedup within watermark", "dedupeWithinWatermark"),
         };
         let info = OperatorInfo {
+            id: node.id.clone(),
+            kind: kind.to_owned(),
+            progress_name: progress_name.to_owned(),
             fingerprint: fingerprint(&node)?,
-            id,
-            kind: "dedup".to_owned(),
-            progress_name: "dedupe".to_owned(),
             wants_no_data_epoch: has_watermark(&node.input),
         };
         // Nearest the sink first: before what was found below.
@@ -42,28 +50,26 @@ impl Rewriter {
     }
 }
 
-/// The event time of the rows: the first key that has one, because it also bounds the state; else the first column.
-fn time_of(input: &LogicalPlan, keys: &[Column]) -> Result<Option<DedupTime>> {
+/// The event time of the rows: that of the first of these columns that has one, else of the first column at all.
+fn time_of(input: &LogicalPlan, first: &[Column]) -> Result<Option<DedupTime>> {
     let marks = time_marks(input)?;
     let columns = input.schema().columns();
-    let is_key = |column: &Column| keys.contains(column);
-    let marked = || {
-        columns
-            .iter()
-            .zip(&marks)
-            .filter_map(|(column, mark)| Some((column, (*mark)?)))
-    };
-    let found = keys
+    let mut marked = columns
         .iter()
-        .find_map(|key| marked().find(|(column, _)| *column == key))
-        .or_else(|| marked().find(|(column, _)| !is_key(column)));
+        .zip(marks)
+        .filter_map(|(column, mark)| Some((column, mark?)));
+    let found = first
+        .iter()
+        .find_map(|key| marked.clone().find(|(column, _)| *column == key))
+        .or_else(|| marked.next());
     Ok(found.map(|(column, mark)| DedupTime {
         column: column.clone(),
         extra_micros: mark.extra_micros(),
+        delay: mark.delay,
     }))
 }
 
-/// What must not change between two starts: the keys with their types, and which of them says when a key is forgotten.
+/// What must not change between two starts: the keys with their types, and the column that says when they are forgotten.
 fn fingerprint(node: &DedupNode) -> Result<serde_json::Value> {
     let schema = node.input.schema();
     let keys = node
@@ -74,7 +80,10 @@ fn fingerprint(node: &DedupNode) -> Result<serde_json::Value> {
             Ok(format!("{}: {}", field.name(), field.data_type()))
         })
         .collect::<Result<Vec<_>>>()?;
-    let expires = node.time.as_ref().filter(|_| node.expires());
+    let expires = node
+        .time
+        .as_ref()
+        .filter(|time| node.within_watermark || node.keys.contains(&time.column));
     Ok(json!({
         "keys": keys,
         "expires": expires.map(|time| time.column.name.clone()),
