@@ -43,6 +43,7 @@ mod names;
 mod parser;
 mod relation;
 mod rewrite;
+mod session_gap;
 mod spelling;
 mod tokens;
 mod types;
@@ -64,4 +65,5 @@ pub use markers::{
     window_udf,
 };
 pub use parser::{parse, parse_expr};
+pub use session_gap::{constant_gap, gap_micros};
 pub use window_spec::WindowSpec;

@@ -16,7 +16,8 @@ use datafusion::logical_expr::{
     Volatility, lit,
 };
 
-use crate::window_spec::{WindowSpec, fixed_micros};
+use crate::session_gap::{constant_gap, is_gap};
+use crate::window_spec::WindowSpec;
 
 /// The type of event times that are computed from texts or dates.
 const DEFAULT_TIME: fn() -> DataType =
@@ -35,7 +36,7 @@ pub fn window_udf() -> Arc<ScalarUDF> {
     Arc::clone(&WINDOW)
 }
 
-/// `session_window(time, gap)`: the session of rows less than `gap` apart, as a struct of `start` and `end`.
+/// `session_window(time, gap)`: the session of rows at most `gap` apart, as a struct of `start` and `end`.
 pub fn session_window_udf() -> Arc<ScalarUDF> {
     Arc::clone(&SESSION_WINDOW)
 }
@@ -203,6 +204,12 @@ impl ScalarUDFImpl for Marker {
             }
             (other, _) => return plan_err!("{}() takes a timestamp, found {other}", self.name()),
         };
+        if self.kind == Kind::SessionWindow && !is_gap(&arg_types[1]) {
+            return plan_err!(
+                "the gap of session_window() must be a duration like '5 minutes', found {}",
+                arg_types[1]
+            );
+        }
         Ok(coerced)
     }
 
@@ -225,11 +232,8 @@ impl ScalarUDFImpl for Marker {
                 window_type(&time)
             }
             Kind::SessionWindow => {
-                if let Some(Some(gap)) = args.scalar_arguments.get(1)
-                    && !gap.is_null()
-                    && fixed_micros(gap, "session gap")? <= 0
-                {
-                    return plan_err!("the session gap must be above zero, found {gap}");
+                if let Some(Some(gap)) = args.scalar_arguments.get(1) {
+                    constant_gap(gap)?;
                 }
                 window_type(&time)
             }

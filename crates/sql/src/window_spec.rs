@@ -117,7 +117,7 @@ pub(crate) fn unaliased(expr: &Expr) -> &Expr {
 }
 
 /// A constant duration in microseconds: a text like `10 minutes` or an interval literal without months.
-pub(crate) fn fixed_micros(value: &ScalarValue, what: &str) -> Result<i64> {
+fn fixed_micros(value: &ScalarValue, what: &str) -> Result<i64> {
     let (months, days, micros) = match value {
         ScalarValue::Utf8(Some(text))
         | ScalarValue::LargeUtf8(Some(text))
