@@ -57,13 +57,37 @@ impl AggregateLayout {
         input_schema: &SchemaRef,
         one_group: bool,
     ) -> Result<Self> {
+        let distinct = aggregates
+            .iter()
+            .map(|aggregate| Ok(distinct_argument(aggregate, &aggregate.state_fields()?)))
+            .collect::<Result<Vec<_>>>()?;
+        Self::over(aggregates, distinct, input_schema, one_group)
+    }
+
+    /// The layout of `aggregates` where every state is stored as the partial aggregation sends it, sets and lists
+    /// included: for groups that are merged into one another, such as sessions, whose sets cannot be kept elsewhere by
+    /// key.
+    pub fn of_merged_groups(
+        aggregates: &[Arc<AggregateFunctionExpr>],
+        input_schema: &SchemaRef,
+    ) -> Result<Self> {
+        let none = vec![None; aggregates.len()];
+        Self::over(aggregates, none, input_schema, false)
+    }
+
+    /// `distinct` has the type of the argument of each aggregate whose values are kept apart.
+    fn over(
+        aggregates: &[Arc<AggregateFunctionExpr>],
+        distinct: Vec<Option<DataType>>,
+        input_schema: &SchemaRef,
+        one_group: bool,
+    ) -> Result<Self> {
         let mut slots = Vec::with_capacity(aggregates.len());
         let mut fields: Vec<Field> = Vec::new();
         let mut incoming = 0;
         let mut chained = false;
-        for (number, aggregate) in aggregates.iter().enumerate() {
+        for ((number, aggregate), distinct) in aggregates.iter().enumerate().zip(distinct) {
             let partial = aggregate.state_fields()?;
-            let distinct = distinct_argument(aggregate, &partial);
             let stored = match distinct {
                 Some(_) => Arc::new(without_distinct(aggregate, input_schema)?),
                 None => Arc::clone(aggregate),

@@ -44,6 +44,7 @@ use crate::{
     node::{display_as, no_expressions, properties, unary_node},
     report::Report,
     runtime::{EpochRuntime, external},
+    session::SessionAggregateExec,
     state_provider::StateAddress,
     window::AssignWindowsExec,
 };
@@ -180,10 +181,11 @@ impl StatefulAggregateExec {
 /// the order of rows.
 fn windows_in_any_order(input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let relaxed = input.transform_down(|node| {
-        if node.is::<StreamLimitExec>()
+        let counts_on_order = node.is::<StreamLimitExec>()
             || node.is::<StatefulAggregateExec>()
-            || node.is::<DedupExec>()
-        {
+            || node.is::<SessionAggregateExec>()
+            || node.is::<DedupExec>();
+        if counts_on_order {
             return Ok(Transformed::new(node, false, TreeNodeRecursion::Jump));
         }
         Ok(match node.downcast_ref::<AssignWindowsExec>() {

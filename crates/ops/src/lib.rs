@@ -7,6 +7,8 @@
 //! ([`report::Report`]).
 
 mod node;
+#[cfg(test)]
+mod partial_step;
 
 pub mod accumulate;
 pub mod aggregate;
@@ -24,6 +26,7 @@ pub mod normal_float;
 pub mod report;
 pub mod runtime;
 pub mod scan;
+pub mod session;
 pub mod sink;
 pub mod state_provider;
 pub mod window;
@@ -49,6 +52,7 @@ fn as_bindable(node: &Arc<dyn ExecutionPlan>) -> Option<&dyn binding::BindEpoch>
         late::LateFilterExec,
         aggregate::StatefulAggregateExec,
         dedup::DedupExec,
+        session::SessionAggregateExec,
         limit::StreamLimitExec,
         sink::SinkExec,
     );
