@@ -12,6 +12,8 @@ mod normal_float;
 mod optimize;
 mod processing_time;
 mod rewrite;
+mod session_expr;
+mod session_udf;
 mod stream_table;
 mod streaming_plan;
 mod time_column;

@@ -12,9 +12,10 @@ use headwater_core::Delay;
 use crate::{
     nodes::{
         dedup::DedupNode, epoch_time::EpochTimeNode, limit::StreamLimitNode,
-        stateful_aggregate::StatefulAggregateNode, watermark::WatermarkNode,
-        windows::AssignWindowsNode,
+        session_aggregate::SessionAggregateNode, stateful_aggregate::StatefulAggregateNode,
+        watermark::WatermarkNode, windows::AssignWindowsNode,
     },
+    session_udf::{end_of_struct, row_time},
     window_expr::rebuilt_window,
 };
 
@@ -25,7 +26,9 @@ pub(crate) enum TimeForm {
     Time,
     /// Start of a window of this length in microseconds.
     WindowStart(i64),
-    /// A window `{start, end}`.
+    /// End of a session.
+    SessionEnd,
+    /// A window or session `{start, end}`.
     Window,
 }
 
@@ -41,7 +44,7 @@ impl TimeMark {
     /// How far behind the column's value a row expires; behind the end, if the value is a window.
     pub(crate) fn extra_micros(&self) -> i64 {
         match self.form {
-            TimeForm::Time | TimeForm::Window => 0,
+            TimeForm::Time | TimeForm::SessionEnd | TimeForm::Window => 0,
             TimeForm::WindowStart(size) => size,
         }
     }
@@ -90,6 +93,8 @@ pub(crate) fn time_marks(plan: &LogicalPlan) -> Result<Vec<Option<TimeMark>>> {
                 marks.push(start);
                 marks
             } else if let Some(aggregate) = node.downcast_ref::<StatefulAggregateNode>() {
+                time_marks(&aggregate.input)?
+            } else if let Some(aggregate) = node.downcast_ref::<SessionAggregateNode>() {
                 time_marks(&aggregate.input)?
             } else if let Some(limit) = node.downcast_ref::<StreamLimitNode>() {
                 time_marks(&limit.input)?
@@ -168,6 +173,19 @@ fn expression_mark(
                     form: TimeForm::Window,
                     ..mark
                 }));
+            }
+            let of_session = |part: Option<&Expr>, from: TimeForm, form: TimeForm| match part {
+                Some(part) => expression_mark(part, input, marks).map(|mark| {
+                    mark.filter(|mark| mark.form == from)
+                        .map(|mark| TimeMark { form, ..mark })
+                }),
+                None => Ok(None),
+            };
+            if let time @ Some(_) = row_time(expr) {
+                return of_session(time, TimeForm::Time, TimeForm::SessionEnd);
+            }
+            if let end @ Some(_) = end_of_struct(expr) {
+                return of_session(end, TimeForm::SessionEnd, TimeForm::Window);
             }
             let argument = match (function.func.name(), function.args.as_slice()) {
                 ("window_time", [Expr::Column(column)]) => of_column(column)?,

@@ -1,4 +1,5 @@
-//! Replaces calls of `window(…)` by an assignment of rows to windows and a column.
+//! Replaces calls of `window(…)` by an assignment of rows to windows and a column; `session_window` is left to
+//! [`crate::session_expr`].
 //!
 //! A row can belong to several windows, so `window(…)` is no scalar function: it becomes a node that appends the start
 //! of the window. Grouping then works on the start alone, one number instead of a struct; the struct that users see
@@ -32,21 +33,31 @@ use datafusion::{
 use headwater_ops::window::Windows;
 use headwater_sql::{WindowSpec, window_time_udf};
 
-use crate::nodes::windows::AssignWindowsNode;
+use crate::{
+    nodes::windows::AssignWindowsNode,
+    session_expr::{group_sessions, refuse_misplaced},
+};
 
 /// Prefix of the columns that hold starts of windows.
 const START: &str = "__window_start";
 
-/// Replaces every `window(…)` in a plan over tables or streams.
+/// Replaces every `window(…)` and `session_window(…)` in a plan over tables or streams.
 ///
 /// # Errors
-/// Windows that cannot be: see [`WindowSpec::from_args`].
+/// Windows that cannot be, see [`WindowSpec::from_args`]; sessions that are no group key of their own.
 pub fn batch_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut made = 0;
     plan.transform_up(|node| {
+        refuse_misplaced(&node)?;
         let node = match node {
             LogicalPlan::Projection(projection) => project_windows(projection, &mut made)?,
-            LogicalPlan::Aggregate(aggregate) => group_windows(aggregate, &mut made)?,
+            LogicalPlan::Aggregate(aggregate) => {
+                let sessions = group_sessions(aggregate, &mut made)?;
+                match sessions.data {
+                    LogicalPlan::Aggregate(aggregate) => group_windows(aggregate, &mut made)?,
+                    replaced => Transformed::yes(replaced),
+                }
+            }
             other => Transformed::no(other),
         };
         // A parent keeps the schema it was made with: it must see that of its new child.

@@ -7,6 +7,7 @@ mod chain;
 mod dedup;
 mod join;
 mod limit;
+mod session;
 
 use datafusion::{
     common::tree_node::{TreeNode, TreeNodeRecursion},
@@ -16,10 +17,10 @@ use headwater_core::{Error, OutputMode, Result};
 
 use self::{
     aggregate::check_aggregate, chain::check_above_aggregation, dedup::check_dedup,
-    join::check_join, limit::check_limit,
+    join::check_join, limit::check_limit, session::check_sessions,
 };
 use crate::{
-    nodes::{dedup::DedupNode, watermark::WatermarkNode},
+    nodes::{dedup::DedupNode, session_aggregate::SessionAggregateNode, watermark::WatermarkNode},
     stream_table::{is_streaming, reads_stream},
     streaming_plan::PlanSettings,
     time_column::{has_watermark, time_marks},
@@ -123,6 +124,9 @@ fn check_node(node: &LogicalPlan, settings: &PlanSettings) -> Result<()> {
             let node = extension.node.as_any();
             if let Some(dedup) = node.downcast_ref::<DedupNode>() {
                 return check_dedup(dedup, settings);
+            }
+            if let Some(sessions) = node.downcast_ref::<SessionAggregateNode>() {
+                return check_sessions(sessions, settings);
             }
             match node.downcast_ref::<WatermarkNode>() {
                 Some(watermark) if has_watermark(&watermark.input) => Err(Error::invalid(format!(

@@ -59,7 +59,7 @@ pub(super) fn stateful_aggregate(
 }
 
 /// The partial step of an aggregation that was planned in two steps or in one.
-fn partial_step(last: &AggregateExec) -> Result<AggregateExec> {
+pub(super) fn partial_step(last: &AggregateExec) -> Result<AggregateExec> {
     if let Some(partial) = last.input().downcast_ref::<AggregateExec>()
         && *partial.mode() == AggregateMode::Partial
     {
@@ -123,7 +123,7 @@ fn below_late_filter(
 }
 
 /// The input column that grouping expression number `group` is.
-fn grouped_column(groups: &PhysicalGroupBy, group: usize) -> Option<usize> {
+pub(super) fn grouped_column(groups: &PhysicalGroupBy, group: usize) -> Option<usize> {
     let (expr, _) = groups.expr().get(group)?;
     expr.downcast_ref::<Column>().map(Column::index)
 }

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod dedup;
+mod session;
 
 use std::sync::Arc;
 
@@ -19,14 +20,16 @@ use datafusion::{
 };
 use headwater_ops::{
     aggregate::StatefulAggregateExec, dedup::DedupExec, epoch_time::EpochTimeExec,
-    event_time::EventTimeExec, limit::StreamLimitExec, sink::SinkExec, window::AssignWindowsExec,
+    event_time::EventTimeExec, limit::StreamLimitExec, session::SessionAggregateExec,
+    sink::SinkExec, window::AssignWindowsExec,
 };
 
-use self::{aggregate::stateful_aggregate, dedup::dedup};
+use self::{aggregate::stateful_aggregate, dedup::dedup, session::session_aggregate};
 use crate::nodes::{
     dedup::DedupNode,
     epoch_time::{EPOCH_TIME, EpochTimeNode},
     limit::StreamLimitNode,
+    session_aggregate::SessionAggregateNode,
     stateful_aggregate::StatefulAggregateNode,
     watermark::WatermarkNode,
     windows::AssignWindowsNode,
@@ -63,6 +66,8 @@ pub(crate) async fn lower(
         let exchanged: Arc<dyn ExecutionPlan> =
             if let Some(aggregate) = node.downcast_ref::<StatefulAggregateExec>() {
                 Arc::new(aggregate.with_exchange(partitions)?)
+            } else if let Some(sessions) = node.downcast_ref::<SessionAggregateExec>() {
+                Arc::new(sessions.with_exchange(partitions)?)
             } else if let Some(dedup) = node.downcast_ref::<DedupExec>() {
                 Arc::new(dedup.with_exchange(partitions)?)
             } else {
@@ -117,6 +122,8 @@ impl ExtensionPlanner for StreamingNodePlanner {
                 stateful_aggregate(aggregate, input)?
             } else if let Some(node) = node.downcast_ref::<DedupNode>() {
                 dedup(node, logical.schema(), input)?
+            } else if let Some(sessions) = node.downcast_ref::<SessionAggregateNode>() {
+                session_aggregate(sessions, input)?
             } else {
                 return Ok(None);
             };

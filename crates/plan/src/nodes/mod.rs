@@ -3,6 +3,7 @@
 pub(crate) mod dedup;
 pub(crate) mod epoch_time;
 pub(crate) mod limit;
+pub(crate) mod session_aggregate;
 pub(crate) mod stateful_aggregate;
 pub(crate) mod watermark;
 pub(crate) mod windows;

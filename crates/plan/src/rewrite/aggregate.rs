@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::datatypes::Field,
-    common::Result,
+    common::{DFSchema, Result},
     logical_expr::{Aggregate, Expr, Extension, LogicalPlan, Projection},
 };
 use headwater_core::OutputMode;
@@ -25,17 +25,7 @@ impl Rewriter {
         let id = place.id("aggregate");
         let position = self.found.operators.len();
         let before = Arc::clone(&aggregate.schema);
-        let input = self.rewrite(
-            Arc::unwrap_or_clone(aggregate.input),
-            &place.below_stateful(),
-        )?;
-        let input = normal_float_columns(input, &aggregate.group_expr)?;
-        let groups = aggregate
-            .group_expr
-            .into_iter()
-            .map(|group| normal_float(group, &input))
-            .collect::<Result<Vec<_>>>()?;
-        let aggregate = Aggregate::try_new(Arc::new(input), groups, aggregate.aggr_expr)?;
+        let aggregate = self.over_stateful_input(aggregate, place)?;
         let expiry = self.expiry(&aggregate)?;
         let info = OperatorInfo {
             fingerprint: fingerprint(&aggregate, self.mode),
@@ -46,7 +36,6 @@ impl Rewriter {
         };
         // Nearest the sink first: before what was found below.
         self.found.operators.insert(position, info);
-        let output = aggregate.schema.columns();
         let stateful = LogicalPlan::Extension(Extension {
             node: Arc::new(StatefulAggregateNode {
                 input: LogicalPlan::Aggregate(aggregate),
@@ -55,20 +44,26 @@ impl Rewriter {
                 expiry,
             }),
         });
-        if before.columns() == output {
-            return Ok(stateful);
-        }
-        let columns = before
-            .iter()
-            .zip(output)
-            .map(|((qualifier, field), column)| {
-                Expr::Column(column).alias_qualified(qualifier.cloned(), field.name())
-            })
-            .collect();
-        Ok(LogicalPlan::Projection(Projection::try_new(
-            columns,
-            Arc::new(stateful),
-        )?))
+        named_as(&before, stateful)
+    }
+
+    /// The same aggregation over its input rewritten, with keys in which equal floats are equal bits.
+    pub(super) fn over_stateful_input(
+        &mut self,
+        aggregate: Aggregate,
+        place: &Place,
+    ) -> Result<Aggregate> {
+        let input = self.rewrite(
+            Arc::unwrap_or_clone(aggregate.input),
+            &place.below_stateful(),
+        )?;
+        let input = normal_float_columns(input, &aggregate.group_expr)?;
+        let groups = aggregate
+            .group_expr
+            .into_iter()
+            .map(|group| normal_float(group, &input))
+            .collect::<Result<Vec<_>>>()?;
+        Aggregate::try_new(Arc::new(input), groups, aggregate.aggr_expr)
     }
 
     /// Which key bounds the state: the first one with an event time. None in complete mode, which keeps everything.
@@ -98,15 +93,36 @@ impl Rewriter {
     }
 }
 
-/// What must not change between two starts: keys and aggregates with their types, by the names the user gave.
+/// The columns of `plan` under the names in `before`, where they differ.
+pub(super) fn named_as(before: &DFSchema, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = plan.schema().columns();
+    if before.columns() == columns {
+        return Ok(plan);
+    }
+    let columns = before
+        .iter()
+        .zip(columns)
+        .map(|((qualifier, field), column)| {
+            Expr::Column(column).alias_qualified(qualifier.cloned(), field.name())
+        })
+        .collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(
+        columns,
+        Arc::new(plan),
+    )?))
+}
+
+/// Columns with their types, by the names the user gave.
+pub(super) fn described(fields: &[Arc<Field>]) -> Vec<String> {
+    fields
+        .iter()
+        .map(|field| format!("{}: {}", field.name(), field.data_type()))
+        .collect()
+}
+
+/// What must not change between two starts: keys and aggregates with their types.
 fn fingerprint(aggregate: &Aggregate, mode: OutputMode) -> serde_json::Value {
     let keys = aggregate.schema.fields().len() - aggregate.aggr_expr.len();
-    let described = |fields: &[Arc<Field>]| {
-        fields
-            .iter()
-            .map(|field| format!("{}: {}", field.name(), field.data_type()))
-            .collect::<Vec<_>>()
-    };
     let fields: Vec<Arc<Field>> = aggregate.schema.fields().iter().cloned().collect();
     json!({
         "keys": described(&fields[..keys]),

@@ -7,6 +7,7 @@ mod aggregate;
 mod dedup;
 mod limit;
 mod normal_keys;
+mod session;
 mod sources;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use datafusion::{
 use headwater_core::{Delay, OutputMode};
 
 use crate::{
-    nodes::{dedup::DedupNode, watermark::WatermarkNode},
+    nodes::{dedup::DedupNode, session_aggregate::SessionAggregateNode, watermark::WatermarkNode},
     stream_table::reads_stream,
     streaming_plan::{OperatorInfo, WatermarkNodeInfo},
 };
@@ -101,8 +102,12 @@ impl Rewriter {
                 Err(join) => self.children(LogicalPlan::Join(join), place),
             },
             LogicalPlan::Extension(extension) => {
-                if let Some(dedup) = extension.node.as_any().downcast_ref::<DedupNode>() {
+                let node = extension.node.as_any();
+                if let Some(dedup) = node.downcast_ref::<DedupNode>() {
                     return self.dedup(dedup, place);
+                }
+                if let Some(sessions) = node.downcast_ref::<SessionAggregateNode>() {
+                    return self.sessions(sessions.clone(), place);
                 }
                 let Some(watermark) = extension.node.as_any().downcast_ref::<WatermarkNode>()
                 else {
