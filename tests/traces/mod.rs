@@ -17,7 +17,7 @@ const MOST_LISTED: usize = 9;
 async fn recorded_scenarios_pass() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("traces/scenarios");
     let files = scenario_files(&[folder]).expect("the scenarios can be listed");
-    assert!(files.len() >= 160, "only {} scenarios", files.len());
+    assert!(files.len() >= 180, "only {} scenarios", files.len());
     let listed = listed::parse(listed::DIFFERENCES).expect("the page of differences can be read");
     assert!(
         listed.len() <= MOST_LISTED,

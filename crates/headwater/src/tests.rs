@@ -10,6 +10,7 @@ use datafusion::{
 use crate::{connect::memory::MemoryStream, prelude::*};
 
 mod chained;
+mod sessions;
 
 const SECOND: i64 = 1_000_000;
 

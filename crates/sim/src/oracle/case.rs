@@ -3,7 +3,7 @@
 use headwater_core::OutputMode;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-use super::shape::{Filter, QueryShape, Windows};
+use super::shape::{Filter, Gap, QueryShape, Windows};
 
 /// One row of the input.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +94,33 @@ const AGGREGATES: &[&str] = &[
     "sum(v) FILTER (WHERE v > 3)",
 ];
 
+/// Those over sessions: parts of a session that merge later have no common order of arrival.
+const SESSION_AGGREGATES: &[&str] = &[
+    "count(*)",
+    "count(v)",
+    "sum(v)",
+    "min(v)",
+    "max(v)",
+    "avg(x)",
+    "max(k)",
+    "min(ts)",
+    "max(ts)",
+    "count(DISTINCT v)",
+    "sum(DISTINCT v)",
+    "count(DISTINCT k)",
+    "array_agg(v ORDER BY v)",
+    "array_agg(DISTINCT v ORDER BY v)",
+    "first_value(v ORDER BY ts, v)",
+    "last_value(k ORDER BY ts, k)",
+    "stddev(v)",
+    "median(v)",
+    "bit_xor(v)",
+    "bool_or(b)",
+    "approx_distinct(v)",
+    "count(*) FILTER (WHERE b)",
+    "sum(v) FILTER (WHERE v > 3)",
+];
+
 impl Case {
     /// The case of a seed: always the same.
     pub fn of(seed: u64) -> Self {
@@ -144,6 +171,9 @@ fn query(random: &mut StdRng) -> QueryShape {
             keys.push(key);
         }
     }
+    if random.random_range(0..3) == 0 {
+        return sessions(random, filter, delay, keys);
+    }
     let by_time = window.is_none() && random.random_bool(0.4);
     let has_time = window.is_some() || by_time;
     let mut modes = vec![OutputMode::Complete, OutputMode::Update];
@@ -164,6 +194,40 @@ fn query(random: &mut StdRng) -> QueryShape {
         aggregates,
         having,
         mode,
+        ..QueryShape::default()
+    }
+}
+
+fn sessions(
+    random: &mut StdRng,
+    filter: Filter,
+    delay: Option<i64>,
+    mut keys: Vec<&'static str>,
+) -> QueryShape {
+    if keys.is_empty() {
+        keys.push("k");
+    }
+    let gap = match random.random_range(0..3) {
+        0 => Gap::ByValue,
+        _ => Gap::Fixed(*[1, 3, 5, 8].choose(random).expect("four gaps")),
+    };
+    let mode = match delay {
+        Some(_) if random.random_bool(0.7) => OutputMode::Append,
+        _ => OutputMode::Complete,
+    };
+    let count = random.random_range(1..=4);
+    QueryShape {
+        filter,
+        delay,
+        sessions: Some(gap),
+        keys,
+        aggregates: SESSION_AGGREGATES
+            .choose_multiple(random, count)
+            .copied()
+            .collect(),
+        having: random.random_bool(0.2).then_some("count(*) > 1"),
+        mode,
+        ..QueryShape::default()
     }
 }
 

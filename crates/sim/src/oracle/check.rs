@@ -194,6 +194,7 @@ impl<'a> Bench<'a> {
             late = self.model.take(arrived, late_below);
             self.taken = self.arrived.len();
         }
+        self.model.end_sessions(in_force.unwrap_or(0));
         let operators = progress.state_operators.iter();
         let dropped: u64 = operators
             .map(|state| state.num_rows_dropped_by_watermark)
@@ -229,7 +230,10 @@ impl<'a> Bench<'a> {
                 let is_final = |pair: &&Pair| {
                     !query.aggregates_anything() || Model::is_closed(pair, last_watermark)
                 };
-                let pairs: Vec<&Pair> = self.model.pairs.iter().filter(is_final).collect();
+                let pairs: Vec<&Pair> = match query.sessions {
+                    Some(_) => self.model.ended.iter().collect(),
+                    None => self.model.pairs.iter().filter(is_final).collect(),
+                };
                 let expected = answer_over_pairs(query, &pairs).await?;
                 differ_if(row_difference("all epochs", expected, given))
             }

@@ -5,6 +5,8 @@
 //! * complete mode: after every epoch the rows are the batch answer over the input so far;
 //! * append mode: all rows together are the batch answer over the closed windows, without the (row, window) pairs that
 //!   came too late;
+//!   For sessions a model that ends them when the watermark passes says which rows make one: a session that has ended
+//!   takes in nothing more, which no answer over the finished table shows;
 //! * update mode: the last row of each key is its row in the batch answer, again without what came too late;
 //! * an epoch that runs again gives the same rows again;
 //! * as many (row, window) pairs are reported as late as were late.
@@ -18,8 +20,9 @@
 mod case;
 mod check;
 mod model;
+mod sessions;
 mod shape;
 
 pub use case::{Case, CaseStep, Event, Interruption};
 pub use check::check;
-pub use shape::{Filter, QueryShape, Windows};
+pub use shape::{Filter, Gap, QueryShape, Windows};

@@ -1,6 +1,6 @@
 //! What is late and what is closed, in a few lines that know nothing of the engine.
 
-use super::{case::Event, shape::QueryShape};
+use super::{case::Event, sessions::close_sessions, shape::QueryShape};
 
 /// One row in one window (or under one key that closes), and when it stops counting.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub(super) struct Model {
     /// The watermark after the epochs so far, in milliseconds.
     pub(super) watermark: i64,
     pub(super) pairs: Vec<Pair>,
+    /// Rows of sessions that have ended; `pairs` holds the others.
+    pub(super) ended: Vec<Pair>,
 }
 
 impl Model {
@@ -26,7 +28,21 @@ impl Model {
             shape: shape.clone(),
             watermark: 0,
             pairs: Vec::new(),
+            ended: Vec::new(),
         }
+    }
+
+    /// Ends the sessions that the watermark in force in an epoch, in milliseconds, has passed.
+    pub(super) fn end_sessions(&mut self, in_force: i64) {
+        if self.shape.sessions.is_some() && self.closes() {
+            let ended = close_sessions(&mut self.pairs, &self.shape.keys, in_force);
+            self.ended.extend(ended);
+        }
+    }
+
+    /// Nothing is late, and nothing closes, without a watermark and in complete mode.
+    fn closes(&self) -> bool {
+        self.shape.delay.is_some() && self.shape.mode != headwater_core::OutputMode::Complete
     }
 
     /// Takes the rows of one epoch. `late_below` is the watermark that filters late rows in it, in milliseconds.
@@ -60,8 +76,17 @@ impl Model {
 
     fn pairs_of(&self, event: &Event) -> Vec<Pair> {
         let shape = &self.shape;
-        // Nothing is late, and nothing closes, without a watermark and in complete mode.
-        let closes = shape.delay.is_some() && shape.mode != headwater_core::OutputMode::Complete;
+        let closes = self.closes();
+        if let Some(gap) = shape.sessions {
+            let interval = gap.of(event).into_iter();
+            return interval
+                .map(|(start, end)| Pair {
+                    event: event.clone(),
+                    window: Some((start, end)),
+                    closes_at: closes.then_some(end),
+                })
+                .collect();
+        }
         match (shape.window, event.time) {
             (Some(windows), Some(time)) => windows
                 .of(time)

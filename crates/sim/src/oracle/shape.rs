@@ -3,7 +3,7 @@
 use std::fmt;
 
 use datafusion::prelude::lit;
-use headwater::{DataFrame, sql::window_udf};
+use headwater::{DataFrame, session_window, sql::window_udf};
 use headwater_core::{OutputMode, Result};
 
 use super::case::Event;
@@ -33,6 +33,15 @@ pub struct Windows {
     pub start: i64,
 }
 
+/// How long after its time a row keeps its session open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gap {
+    /// The same number of seconds for all rows.
+    Fixed(i64),
+    /// By the row's value: none below zero and for null, zero seconds for zero, else the value and one second.
+    ByValue,
+}
+
 /// A query.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueryShape {
@@ -42,6 +51,8 @@ pub struct QueryShape {
     pub delay: Option<i64>,
     /// Windows to group by.
     pub window: Option<Windows>,
+    /// Sessions to group by, in place of windows.
+    pub sessions: Option<Gap>,
     /// Whether the event time itself is a key.
     pub by_time: bool,
     /// Further keys.
@@ -104,15 +115,43 @@ impl Windows {
     }
 }
 
+impl Gap {
+    fn sql(self) -> String {
+        match self {
+            Self::Fixed(seconds) => format!("'{seconds} seconds'"),
+            Self::ByValue => {
+                "CASE WHEN v IS NULL OR v < 0 THEN NULL WHEN v = 0 THEN '0 seconds' ELSE \
+                              concat(CAST(v + 1 AS STRING), ' seconds') END"
+                    .to_owned()
+            }
+        }
+    }
+
+    /// The interval `[start, end)` in microseconds that a row opens.
+    pub fn of(self, event: &Event) -> Option<(i64, i64)> {
+        let seconds = match (self, event.value) {
+            (Self::Fixed(seconds), _) => seconds,
+            (Self::ByValue, Some(value @ 1..)) => value + 1,
+            (Self::ByValue, _) => return None,
+        };
+        event.time.map(|time| (time, time + seconds * SECOND))
+    }
+}
+
 impl QueryShape {
     /// Whether it groups at all.
     pub fn aggregates_anything(&self) -> bool {
         !self.aggregates.is_empty()
     }
 
+    /// Whether it groups by windows or sessions.
+    pub fn has_bounds(&self) -> bool {
+        self.window.is_some() || self.sessions.is_some()
+    }
+
     /// How many columns of the result identify a row of it.
     pub fn key_columns(&self) -> usize {
-        self.keys.len() + usize::from(self.by_time) + 2 * usize::from(self.window.is_some())
+        self.keys.len() + usize::from(self.by_time) + 2 * usize::from(self.has_bounds())
     }
 
     /// The query over a frame with the columns `ts, k, v, x, b`, growing or not.
@@ -143,6 +182,13 @@ impl QueryShape {
                 "window.end AS we".to_owned(),
             ]);
         }
+        if let Some(gap) = self.sessions {
+            keys.push(session_window(frame.expr("ts")?, frame.expr(&gap.sql())?));
+            output.extend([
+                "session_window.start AS ws".to_owned(),
+                "session_window.end AS we".to_owned(),
+            ]);
+        }
         self.group(frame, keys, output)
     }
 
@@ -152,7 +198,7 @@ impl QueryShape {
     /// Whatever the frame refuses.
     pub fn build_over_pairs(&self, frame: DataFrame) -> Result<DataFrame> {
         let (mut keys, mut output) = (Vec::new(), Vec::new());
-        if self.window.is_some() {
+        if self.has_bounds() {
             keys.extend([frame.expr("ws")?, frame.expr("we")?]);
             output.extend(["ws".to_owned(), "we".to_owned()]);
         }
@@ -208,6 +254,9 @@ impl fmt::Display for QueryShape {
         }
         if let Some(w) = self.window {
             write!(f, ", windows {} s / {} s + {} s", w.size, w.slide, w.start)?;
+        }
+        if let Some(gap) = self.sessions {
+            write!(f, ", sessions {gap:?}")?;
         }
         let time = if self.by_time { "ts " } else { "" };
         write!(f, ", by [{time}{}]", self.keys.join(" "))?;
