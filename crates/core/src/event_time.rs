@@ -57,6 +57,11 @@ impl Watermark {
         self.0.0
     }
 
+    /// The watermark for rows that may be this much further behind, in milliseconds.
+    pub fn behind(self, millis: i64) -> Self {
+        Self(EventTime(self.millis().saturating_sub(millis)))
+    }
+
     /// The watermark after rows up to `max` were seen: `max - delay`, unless that would be a step back.
     #[must_use]
     pub fn advanced(self, max: EventTime, delay: Delay) -> Self {

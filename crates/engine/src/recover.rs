@@ -232,6 +232,14 @@ impl Driver {
             replays = driver.replay.is_some(),
             "query recovered"
         );
+        for operator in driver.plan.operators() {
+            for reason in &operator.grows {
+                tracing::warn!(
+                    operator = operator.id,
+                    "state grows without bound: {reason}"
+                );
+            }
+        }
         Ok(driver)
     }
 

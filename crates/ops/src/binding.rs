@@ -29,6 +29,30 @@ pub struct EpochBinding {
 pub trait BindEpoch {
     /// The node for this epoch, with children as they are.
     fn bind_epoch(&self, binding: &EpochBinding) -> Result<Arc<dyn ExecutionPlan>>;
+
+    /// How much further its rows may lie behind the watermark than those of its inputs, in milliseconds: whoever comes
+    /// after it is bound with watermarks that are as much lower. Rows that it kept for longer make a join do so.
+    fn lag_millis(&self) -> i64 {
+        0
+    }
+}
+
+impl EpochBinding {
+    /// What an operator is told whose input lags behind the watermark.
+    fn behind(&self, lag_millis: i64) -> Self {
+        Self {
+            watermark: self.watermark.behind(lag_millis),
+            late_watermark: self.late_watermark.behind(lag_millis),
+            ..self.clone()
+        }
+    }
+}
+
+/// How far the rows of `plan` may lie behind the watermark, in milliseconds.
+fn lag_millis(plan: &Arc<dyn ExecutionPlan>) -> i64 {
+    let below = plan.children().into_iter().map(lag_millis).max();
+    let own = crate::as_bindable(plan).map_or(0, BindEpoch::lag_millis);
+    below.unwrap_or(0).saturating_add(own)
 }
 
 /// Gives every node of `plan` what it needs of this epoch; nodes that are not ours are reset, so that they can run
@@ -40,7 +64,13 @@ pub fn bind_plan(
     Arc::clone(plan)
         .transform_up(|node| {
             let bound = match crate::as_bindable(&node) {
-                Some(bindable) => bindable.bind_epoch(binding)?,
+                Some(bindable) => {
+                    let inputs = node.children().into_iter().map(lag_millis).max();
+                    match inputs.unwrap_or(0) {
+                        0 => bindable.bind_epoch(binding)?,
+                        lag => bindable.bind_epoch(&binding.behind(lag))?,
+                    }
+                }
                 None => node.reset_state()?,
             };
             Ok(Transformed::yes(bound))

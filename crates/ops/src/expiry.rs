@@ -67,16 +67,18 @@ impl Expiry {
         column: &PrimitiveArray<T>,
         unit: TimeUnit,
     ) -> Result<Int64Array> {
-        // Timestamps of coarse units carry windows of whole units only, which planning has checked.
         let extra_millis = self.extra_micros.div_euclid(1_000);
         let extra_micros = self.extra_micros.rem_euclid(1_000);
         Ok(column.unary(|value| {
-            let value = match unit {
-                TimeUnit::Microsecond => value.saturating_add(extra_micros),
-                TimeUnit::Nanosecond => value.saturating_add(extra_micros * 1_000),
-                TimeUnit::Second | TimeUnit::Millisecond => value,
+            let (value, more_millis) = match unit {
+                TimeUnit::Microsecond => (value.saturating_add(extra_micros), 0),
+                TimeUnit::Nanosecond => (value.saturating_add(extra_micros * 1_000), 0),
+                // A whole number of milliseconds, so that any more is a whole one more.
+                TimeUnit::Second | TimeUnit::Millisecond => (value, i64::from(extra_micros > 0)),
             };
-            ceil_millis(value, unit).saturating_add(extra_millis)
+            ceil_millis(value, unit)
+                .saturating_add(extra_millis)
+                .saturating_add(more_millis)
         }))
     }
 
@@ -115,13 +117,26 @@ fn end_of(windows: &StructArray) -> Result<ArrayRef> {
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::{
-        array::TimestampMicrosecondArray,
+        array::{TimestampMicrosecondArray, TimestampMillisecondArray},
         buffer::NullBuffer,
         datatypes::{Field, Fields},
     };
     use headwater_core::{Delay, EventTime};
 
     use super::*;
+
+    #[test]
+    fn less_than_a_millisecond_is_not_lost_on_coarse_times() {
+        let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![7]));
+        let at = |extra_micros| {
+            let expiry = Expiry {
+                column: 0,
+                extra_micros,
+            };
+            expiry.millis(&[Arc::clone(&times)]).unwrap().value(0)
+        };
+        assert_eq!([at(0), at(1), at(1_000), at(-1)], [7, 8, 8, 7]);
+    }
 
     #[test]
     fn a_window_expires_exactly_at_its_end() {

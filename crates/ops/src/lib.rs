@@ -19,6 +19,7 @@ pub mod epoch_time;
 pub mod event_time;
 pub mod exchange;
 pub mod expiry;
+pub mod join;
 pub mod key_index;
 pub mod late;
 pub mod limit;
@@ -54,6 +55,7 @@ fn as_bindable(node: &Arc<dyn ExecutionPlan>) -> Option<&dyn binding::BindEpoch>
         dedup::DedupExec,
         session::SessionAggregateExec,
         limit::StreamLimitExec,
+        join::StreamJoinExec,
         sink::SinkExec,
     );
     None

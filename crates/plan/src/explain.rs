@@ -25,6 +25,9 @@ pub(crate) fn explain(plan: &StreamingPlan) -> String {
             "state {}: {} {}",
             operator.id, operator.kind, operator.fingerprint
         );
+        for reason in &operator.grows {
+            let _ = writeln!(text, "state {} grows without bound: {reason}", operator.id);
+        }
     }
     let _ = write!(
         text,

@@ -6,6 +6,7 @@
 
 mod check;
 mod explain;
+mod join;
 mod lower;
 mod nodes;
 mod normal_float;

@@ -9,6 +9,8 @@ use datafusion::{
     optimizer::{Optimizer, OptimizerRule, push_down_filter::PushDownFilter},
 };
 
+use crate::join::{drop_unmatchable, extract_keys};
+
 /// Rules left out, with the reason.
 ///
 /// * `single_distinct_aggregation_to_group_by` would turn `count(DISTINCT x)` into two chained aggregations.
@@ -30,9 +32,17 @@ fn rules(state: &SessionState) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 
 /// Pushes filters as far down as they go, before aggregations become stateful: what a filter on a grouping column removes
 /// need not be kept. Filters that do not use the event time go below the watermark, as recorded.
+///
+/// Equalities between two streams become keys before, so that a filter on a key of one side is one on the other side
+/// too, and after, because a join without a condition gets one from WHERE. Then rows that can match nothing are left out.
 pub(crate) fn push_down_filters(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
-    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![Arc::new(PushDownFilter::new())];
-    Optimizer::with_rules(rules).optimize(plan, state, |_, _| {})
+    let push_down = |plan| {
+        let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
+            vec![Arc::new(PushDownFilter::new())];
+        Optimizer::with_rules(rules).optimize(plan, state, |_, _| {})
+    };
+    let pushed = push_down(extract_keys(plan)?)?;
+    push_down(drop_unmatchable(extract_keys(pushed)?)?)
 }
 
 /// Optimises a plan whose stateful parts are nodes of ours already.

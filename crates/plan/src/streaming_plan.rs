@@ -15,7 +15,7 @@ use headwater_ops::{
 };
 
 use crate::{
-    check::check,
+    check::{check, check_joins},
     explain::explain,
     lower,
     optimize::{optimize, push_down_filters},
@@ -70,6 +70,8 @@ pub struct OperatorInfo {
     pub fingerprint: serde_json::Value,
     /// Whether an epoch without data runs for it when the watermark rose.
     pub wants_no_data_epoch: bool,
+    /// Why its state grows without bound, if it does, with what to write instead.
+    pub grows: Vec<String>,
 }
 
 /// A streaming query, planned.
@@ -104,10 +106,12 @@ pub async fn plan_stream(
     check(&windowed, settings)?;
     let (numbered, sources) = rewrite::number_sources(windowed).map_err(from_datafusion)?;
     let filtered = push_down_filters(&session, numbered).map_err(from_datafusion)?;
-    let (stateful, found) =
+    check_joins(&filtered)?;
+    let (stateful, mut found) =
         rewrite::make_stateful(filtered, settings.mode).map_err(from_datafusion)?;
     let output: SchemaRef = Arc::clone(stateful.schema().inner());
     let optimized = optimize(&session, stateful).map_err(from_datafusion)?;
+    rewrite::add_stored_columns(&optimized, &mut found.operators).map_err(from_datafusion)?;
     let physical = lower::lower(&session, &optimized, settings.partitions)
         .await
         .map_err(from_datafusion)?;

@@ -13,7 +13,7 @@ use crate::{
     nodes::{
         dedup::DedupNode, epoch_time::EpochTimeNode, limit::StreamLimitNode,
         session_aggregate::SessionAggregateNode, stateful_aggregate::StatefulAggregateNode,
-        watermark::WatermarkNode, windows::AssignWindowsNode,
+        stream_join::StreamJoinNode, watermark::WatermarkNode, windows::AssignWindowsNode,
     },
     session_udf::{end_of_struct, row_time},
     window_expr::rebuilt_window,
@@ -28,8 +28,8 @@ pub(crate) enum TimeForm {
     WindowStart(i64),
     /// End of a session.
     SessionEnd,
-    /// A window or session `{start, end}`.
-    Window,
+    /// A window or session `{start, end}`; the length in microseconds of windows.
+    Window(Option<i64>),
 }
 
 /// The mark of an event-time column.
@@ -44,7 +44,7 @@ impl TimeMark {
     /// How far behind the column's value a row expires; behind the end, if the value is a window.
     pub(crate) fn extra_micros(&self) -> i64 {
         match self.form {
-            TimeForm::Time | TimeForm::SessionEnd | TimeForm::Window => 0,
+            TimeForm::Time | TimeForm::SessionEnd | TimeForm::Window(_) => 0,
             TimeForm::WindowStart(size) => size,
         }
     }
@@ -100,6 +100,8 @@ pub(crate) fn time_marks(plan: &LogicalPlan) -> Result<Vec<Option<TimeMark>>> {
                 time_marks(&limit.input)?
             } else if let Some(dedup) = node.downcast_ref::<DedupNode>() {
                 time_marks(&dedup.input)?
+            } else if let Some(join) = node.downcast_ref::<StreamJoinNode>() {
+                joined_marks(&join.left, &join.right, join.join_type)?
             } else if let Some(time) = node.downcast_ref::<EpochTimeNode>() {
                 time_marks(&time.input)?
             } else {
@@ -113,20 +115,7 @@ pub(crate) fn time_marks(plan: &LogicalPlan) -> Result<Vec<Option<TimeMark>>> {
         | LogicalPlan::Distinct(_)
         | LogicalPlan::Repartition(_) => time_marks(plan.inputs()[0])?,
         LogicalPlan::Union(union) => time_marks(&union.inputs[0])?,
-        LogicalPlan::Join(join) => {
-            let left = time_marks(&join.left)?;
-            match join.join_type {
-                JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left,
-                JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
-                    time_marks(&join.right)?
-                }
-                _ => {
-                    let mut marks = left;
-                    marks.extend(time_marks(&join.right)?);
-                    marks
-                }
-            }
-        }
+        LogicalPlan::Join(join) => joined_marks(&join.left, &join.right, join.join_type)?,
         LogicalPlan::Unnest(unnest) => {
             let input = time_marks(&unnest.input)?;
             unnest
@@ -145,6 +134,22 @@ pub(crate) fn time_marks(plan: &LogicalPlan) -> Result<Vec<Option<TimeMark>>> {
     let mut marks = marks;
     marks.resize(plan.schema().fields().len(), None);
     Ok(marks)
+}
+
+fn joined_marks(
+    left: &LogicalPlan,
+    right: &LogicalPlan,
+    join_type: JoinType,
+) -> Result<Vec<Option<TimeMark>>> {
+    match join_type {
+        JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => time_marks(left),
+        JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => time_marks(right),
+        _ => {
+            let mut marks = time_marks(left)?;
+            marks.extend(time_marks(right)?);
+            Ok(marks)
+        }
+    }
 }
 
 /// The single expressions of a grouping, grouping sets taken apart.
@@ -170,7 +175,10 @@ fn expression_mark(
         Expr::ScalarFunction(function) => {
             if let Some(start) = rebuilt_window(expr) {
                 return Ok(of_column(start)?.map(|mark| TimeMark {
-                    form: TimeForm::Window,
+                    form: TimeForm::Window(match mark.form {
+                        TimeForm::WindowStart(size) => Some(size),
+                        _ => None,
+                    }),
                     ..mark
                 }));
             }
@@ -185,7 +193,7 @@ fn expression_mark(
                 return of_session(time, TimeForm::Time, TimeForm::SessionEnd);
             }
             if let end @ Some(_) = end_of_struct(expr) {
-                return of_session(end, TimeForm::SessionEnd, TimeForm::Window);
+                return of_session(end, TimeForm::SessionEnd, TimeForm::Window(None));
             }
             let argument = match (function.func.name(), function.args.as_slice()) {
                 ("window_time", [Expr::Column(column)]) => of_column(column)?,
@@ -193,7 +201,7 @@ fn expression_mark(
                 _ => None,
             };
             Ok(argument
-                .filter(|mark| mark.form == TimeForm::Window)
+                .filter(|mark| matches!(mark.form, TimeForm::Window(_)))
                 .map(|mark| TimeMark {
                     form: TimeForm::Time,
                     ..mark

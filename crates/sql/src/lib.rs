@@ -47,6 +47,7 @@ mod session_gap;
 mod spelling;
 mod tokens;
 mod types;
+mod using;
 mod window_refs;
 mod window_spec;
 

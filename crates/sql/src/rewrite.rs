@@ -19,6 +19,7 @@ use crate::calls;
 use crate::dialect::SparkDialect;
 use crate::names;
 use crate::relation::GENERATE_FUNCTION;
+use crate::using;
 use crate::window_refs::WindowKeys;
 
 /// Whose words a text uses where Spark's and DataFusion's differ.
@@ -72,6 +73,7 @@ impl VisitorMut for Rewriter {
         // Names are taken from what the user wrote, before anything is rewritten.
         if self.0 == Flavour::Spark {
             names::name_columns(select);
+            using::columns_first(select);
         }
         ControlFlow::Continue(())
     }

@@ -1,30 +1,30 @@
 //! Joins with a stream: which rows of which side can be kept.
 
 use datafusion::{
-    common::{JoinType, NullEquality},
-    logical_expr::Join,
+    common::{
+        JoinType, NullEquality,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
+    logical_expr::{Join, LogicalPlan},
 };
-use headwater_core::{Error, Result};
+use headwater_core::{Error, OutputMode, Result};
 
-use crate::{stream_table::reads_stream, streaming_plan::PlanSettings};
+use super::{aggregates_stream, internal};
+use crate::{
+    join::{JoinTimes, is_stream_join},
+    stream_table::reads_stream,
+    streaming_plan::PlanSettings,
+};
 
 pub(super) fn check_join(join: &Join, settings: &PlanSettings) -> Result<()> {
-    let (left, right) = (reads_stream(&join.left), reads_stream(&join.right));
-    if left && right {
-        if matches!(join.join_type, JoinType::LeftAnti | JoinType::RightAnti) {
-            return Err(Error::invalid(
-                "an anti join (EXCEPT, NOT EXISTS) of two streams gives out rows without a match, but any later row may \
-                 be that match: put a table on the right",
-            ));
-        }
-        return Err(Error::invalid(
-            "a join of two streams is not supported yet: join a stream with a table",
-        ));
+    if is_stream_join(join) {
+        return check_kind(join, settings);
     }
+    let left = reads_stream(&join.left);
     let kept = match join.join_type {
         JoinType::Inner => true,
         JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left,
-        JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => right,
+        JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => !left,
         JoinType::Full => false,
     };
     if !kept {
@@ -42,6 +42,89 @@ pub(super) fn check_join(join: &Join, settings: &PlanSettings) -> Result<()> {
             "INTERSECT with a stream is refused because Spark 4.3 refuses it: write a semi join, or turn strict Spark \
              compatibility off",
         ));
+    }
+    Ok(())
+}
+
+/// Which joins of two streams there are, by their kind and the output mode alone.
+fn check_kind(join: &Join, settings: &PlanSettings) -> Result<()> {
+    let kind = join.join_type;
+    match kind {
+        JoinType::LeftAnti | JoinType::RightAnti => {
+            return Err(Error::invalid(
+                "an anti join (EXCEPT, NOT EXISTS) of two streams gives out rows without a match, but any later row may \
+                 be that match: put a table on the right",
+            ));
+        }
+        JoinType::LeftMark | JoinType::RightMark => {
+            return Err(Error::invalid(
+                "IN and EXISTS over two streams are possible only as a semi join: write LEFT SEMI JOIN",
+            ));
+        }
+        _ => {}
+    }
+    match settings.mode {
+        OutputMode::Append => Ok(()),
+        OutputMode::Complete => Err(Error::invalid(
+            "complete mode gives out the whole result each time, but the pairs of a join of two streams are given out \
+             once and not kept: use append mode, or update mode for an inner join",
+        )),
+        OutputMode::Update if kind != JoinType::Inner => Err(Error::invalid(format!(
+            "a {kind} join of two streams gives out final rows only: use append mode"
+        ))),
+        OutputMode::Update if aggregates_stream(&join.left) || aggregates_stream(&join.right) => {
+            Err(Error::invalid(
+                "in update mode an aggregation gives a group out again whenever it changes, and a join of two streams \
+                 would take each of them for a row of its own: use append mode",
+            ))
+        }
+        OutputMode::Update => Ok(()),
+    }
+}
+
+/// Refuses joins of two streams that would need to look at every pair, or could never tell that a row has no match.
+/// Equalities are keys by now.
+pub(crate) fn check_joins(plan: &LogicalPlan) -> Result<()> {
+    let mut refusal = Ok(());
+    plan.apply(|node| {
+        if let LogicalPlan::Join(join) = node
+            && is_stream_join(join)
+        {
+            refusal = check_condition(join);
+        }
+        Ok(if refusal.is_err() {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
+    })
+    .map_err(internal)?;
+    refusal
+}
+
+fn check_condition(join: &Join) -> Result<()> {
+    if join.on.is_empty() {
+        return Err(Error::invalid(
+            "a join of two streams needs an equality of the two sides to find matches by: add one such as \
+             left.key = right.key to the condition",
+        ));
+    }
+    let times = JoinTimes::of(join).map_err(internal)?;
+    let (left, right) = match join.join_type {
+        JoinType::Left | JoinType::LeftSemi => (true, false),
+        JoinType::Right | JoinType::RightSemi => (false, true),
+        JoinType::Full => (true, true),
+        _ => (false, false),
+    };
+    let sides = [(left, "left", "right"), (right, "right", "left")];
+    for ((is_kept, this, other), kept) in sides.into_iter().zip(times.kept) {
+        if let Some(reason) = kept.filter(|_| is_kept) {
+            return Err(Error::invalid(format!(
+                "a {} join of two streams must know when a row of the {this} stream can find no match any more: {}",
+                join.join_type,
+                reason.explain(this, other)
+            )));
+        }
     }
     Ok(())
 }

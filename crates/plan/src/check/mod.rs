@@ -15,6 +15,7 @@ use datafusion::{
 };
 use headwater_core::{Error, OutputMode, Result};
 
+pub(crate) use self::join::check_joins;
 use self::{
     aggregate::check_aggregate, chain::check_above_aggregation, dedup::check_dedup,
     join::check_join, limit::check_limit, session::check_sessions,

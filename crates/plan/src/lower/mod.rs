@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod dedup;
+mod join;
 mod session;
 
 use std::sync::Arc;
@@ -9,28 +10,35 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::{
     catalog::Session,
-    common::tree_node::{Transformed, TreeNode},
+    common::{
+        DFSchema,
+        tree_node::{Transformed, TreeNode},
+    },
     error::Result,
     execution::{SessionState, session_state::SessionStateBuilder},
     logical_expr::{
-        LogicalPlan, UserDefinedLogicalNode, physical_planning_context::PhysicalPlanningContext,
+        Expr, LogicalPlan, UserDefinedLogicalNode,
+        physical_planning_context::PhysicalPlanningContext,
     },
     physical_plan::ExecutionPlan,
     physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner},
 };
 use headwater_ops::{
     aggregate::StatefulAggregateExec, dedup::DedupExec, epoch_time::EpochTimeExec,
-    event_time::EventTimeExec, limit::StreamLimitExec, session::SessionAggregateExec,
-    sink::SinkExec, window::AssignWindowsExec,
+    event_time::EventTimeExec, join::StreamJoinExec, limit::StreamLimitExec,
+    session::SessionAggregateExec, sink::SinkExec, window::AssignWindowsExec,
 };
 
-use self::{aggregate::stateful_aggregate, dedup::dedup, session::session_aggregate};
+use self::{
+    aggregate::stateful_aggregate, dedup::dedup, join::stream_join, session::session_aggregate,
+};
 use crate::nodes::{
     dedup::DedupNode,
     epoch_time::{EPOCH_TIME, EpochTimeNode},
     limit::StreamLimitNode,
     session_aggregate::SessionAggregateNode,
     stateful_aggregate::StatefulAggregateNode,
+    stream_join::StreamJoinNode,
     watermark::WatermarkNode,
     windows::AssignWindowsNode,
 };
@@ -70,6 +78,8 @@ pub(crate) async fn lower(
                 Arc::new(sessions.with_exchange(partitions)?)
             } else if let Some(dedup) = node.downcast_ref::<DedupExec>() {
                 Arc::new(dedup.with_exchange(partitions)?)
+            } else if let Some(join) = node.downcast_ref::<StreamJoinExec>() {
+                Arc::new(join.with_exchange(partitions)?)
             } else {
                 return Ok(Transformed::no(node));
             };
@@ -86,14 +96,25 @@ pub struct StreamingNodePlanner;
 impl ExtensionPlanner for StreamingNodePlanner {
     async fn plan_extension(
         &self,
-        _planner: &dyn PhysicalPlanner,
+        planner: &dyn PhysicalPlanner,
         node: &dyn UserDefinedLogicalNode,
         logical_inputs: &[&LogicalPlan],
         physical_inputs: &[Arc<dyn ExecutionPlan>],
-        _session: &dyn Session,
-        _planning_ctx: &PhysicalPlanningContext,
+        session: &dyn Session,
+        planning_ctx: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let node = node.as_any();
+        if let Some(join) = node.downcast_ref::<StreamJoinNode>() {
+            let ([left, right], [left_input, right_input]) = (logical_inputs, physical_inputs)
+            else {
+                return Ok(None);
+            };
+            let plan_expr = |expr: &Expr, schema: &DFSchema| {
+                planner.create_physical_expr(expr, schema, session, planning_ctx)
+            };
+            let inputs = [(*left, left_input), (*right, right_input)];
+            return stream_join(join, inputs, &plan_expr).map(Some);
+        }
         let ([logical], [input]) = (logical_inputs, physical_inputs) else {
             return Ok(None);
         };

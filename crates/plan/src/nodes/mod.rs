@@ -5,6 +5,7 @@ pub(crate) mod epoch_time;
 pub(crate) mod limit;
 pub(crate) mod session_aggregate;
 pub(crate) mod stateful_aggregate;
+pub(crate) mod stream_join;
 pub(crate) mod watermark;
 pub(crate) mod windows;
 

@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod dedup;
+mod join;
 mod limit;
 mod normal_keys;
 mod session;
@@ -22,11 +23,13 @@ use datafusion::{
 use headwater_core::{Delay, OutputMode};
 
 use crate::{
+    join::is_stream_join,
     nodes::{dedup::DedupNode, session_aggregate::SessionAggregateNode, watermark::WatermarkNode},
     stream_table::reads_stream,
     streaming_plan::{OperatorInfo, WatermarkNodeInfo},
 };
 
+pub(crate) use join::add_stored_columns;
 pub(crate) use sources::number_sources;
 
 /// What the rewrite found out.
@@ -97,6 +100,7 @@ impl Rewriter {
                 self.aggregate(Aggregate::try_new(input, columns, Vec::new())?, place)
             }
             LogicalPlan::Limit(limit) => self.limit(limit, place),
+            LogicalPlan::Join(join) if is_stream_join(&join) => self.stream_join(join, place),
             LogicalPlan::Join(join) => match below_distinct(join)? {
                 Ok(distinct) => self.rewrite(distinct, place),
                 Err(join) => self.children(LogicalPlan::Join(join), place),

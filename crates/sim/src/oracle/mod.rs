@@ -19,10 +19,12 @@
 
 mod case;
 mod check;
+mod join;
 mod model;
 mod sessions;
 mod shape;
 
 pub use case::{Case, CaseStep, Event, Interruption};
 pub use check::check;
+pub use join::{Condition, JoinCase, JoinKind, JoinRow, JoinShape, JoinStep, Range, check_join};
 pub use shape::{Filter, Gap, QueryShape, Windows};

@@ -6,7 +6,7 @@ use arrow::{
     array::{Array, ArrayRef, BooleanArray, UInt32Array, new_empty_array},
     compute::{interleave, take},
 };
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use headwater_core::{Error, Result};
 
 use super::RowStore;
@@ -31,6 +31,18 @@ impl RowRefs {
     /// Whether there is no reference.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// Each row once, in the order in which they are first referred to.
+    pub fn distinct(&self) -> Self {
+        let mut seen = HashSet::with_capacity(self.len());
+        let places = self.places.iter().copied();
+        Self {
+            places: places
+                .filter(|place| seen.insert((place.segment, place.slot)))
+                .collect(),
+            generation: self.generation,
+        }
     }
 
     /// Those at these positions, which are below [`Self::len`]; null is none.

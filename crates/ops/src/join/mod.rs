@@ -1,0 +1,312 @@
+//! The join of two streams: keeps rows of both sides until no match can come any more.
+//!
+//! An epoch joins the new left rows with the right rows in state, adds them to state, and joins the new right rows with
+//! all left rows: each pair comes exactly once. (In a semi join the right rows go first.) What the watermark has passed is removed then; where rows come out
+//! without a match too, those that never found one come out as they go, once.
+//!
+//! Both inputs are exchanged by key. All work, the check-in of the new state included, is done before the first output
+//! row: whoever stops reading early cannot leave a state half written. An epoch costs its rows, the pairs it finds and
+//! the rows that expire, whatever else is in state.
+
+mod definition;
+mod epoch;
+mod pairs;
+mod range;
+
+use std::sync::Arc;
+
+use datafusion::{
+    arrow::array::RecordBatch,
+    common::tree_node::TreeNodeRecursion,
+    error::{DataFusionError, Result},
+    execution::TaskContext,
+    physical_expr::PhysicalExpr,
+    physical_plan::{
+        ExecutionPlan, PlanProperties, SendableRecordBatchStream,
+        execution_plan::{ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions},
+        stream::RecordBatchStreamAdapter,
+    },
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use headwater_core::{Epoch, Watermark};
+use headwater_state::RowStore;
+
+use self::epoch::JoinEpoch;
+pub use self::{
+    definition::{JoinInput, StreamJoin},
+    range::Near,
+};
+use crate::{
+    binding::{BindEpoch, EpochBinding},
+    exchange::exchange_by_key,
+    node::{display_as, properties},
+    report::Report,
+    runtime::{EpochRuntime, external},
+    state_provider::StateAddress,
+};
+
+/// Names of the stores that hold the rows of each side.
+const STORES: [&str; 2] = ["left", "right"];
+
+/// What changes from epoch to epoch.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    reads: Option<Epoch>,
+    writes: Epoch,
+    watermark: Watermark,
+}
+
+/// Joins two streams.
+#[derive(Debug, Clone)]
+pub struct StreamJoinExec {
+    left: Arc<dyn ExecutionPlan>,
+    right: Arc<dyn ExecutionPlan>,
+    definition: Arc<StreamJoin>,
+    bound: Bound,
+    properties: Arc<PlanProperties>,
+}
+
+impl StreamJoinExec {
+    /// Joins `left` and `right`, whose columns lie as `definition` says.
+    ///
+    /// # Errors
+    /// A definition that does not fit the inputs, which would be a defect of planning.
+    pub fn try_new(
+        left: Arc<dyn ExecutionPlan>,
+        right: Arc<dyn ExecutionPlan>,
+        definition: StreamJoin,
+    ) -> Result<Self> {
+        definition.check([&left.schema(), &right.schema()])?;
+        let bound = Bound {
+            reads: None,
+            writes: Epoch::FIRST,
+            watermark: Watermark::START,
+        };
+        Ok(Self::over(left, right, Arc::new(definition), bound))
+    }
+
+    fn over(
+        left: Arc<dyn ExecutionPlan>,
+        right: Arc<dyn ExecutionPlan>,
+        definition: Arc<StreamJoin>,
+        bound: Bound,
+    ) -> Self {
+        Self {
+            properties: properties(
+                Arc::clone(&definition.schema),
+                left.properties().output_partitioning().partition_count(),
+                EmissionType::Final,
+            ),
+            left,
+            right,
+            definition,
+            bound,
+        }
+    }
+
+    /// The operator's id.
+    pub fn operator(&self) -> &str {
+        &self.definition.operator
+    }
+
+    /// The same operator with its inputs exchanged by key over `partitions`. Called once the rest of the physical plan
+    /// is final, since DataFusion's own passes would remove a hand-made exchange.
+    ///
+    /// # Errors
+    /// Whatever the exchange refuses.
+    pub fn with_exchange(&self, partitions: usize) -> Result<Self> {
+        let exchange = |input| exchange_by_key(Arc::clone(input), self.definition.keys, partitions);
+        Ok(Self::over(
+            exchange(&self.left)?,
+            exchange(&self.right)?,
+            Arc::clone(&self.definition),
+            self.bound,
+        ))
+    }
+}
+
+impl BindEpoch for StreamJoinExec {
+    fn bind_epoch(&self, binding: &EpochBinding) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self {
+            bound: Bound {
+                reads: binding.write.epoch.previous(),
+                writes: binding.write.epoch,
+                watermark: binding.watermark,
+            },
+            ..self.clone()
+        }))
+    }
+
+    fn lag_millis(&self) -> i64 {
+        self.definition.lag_millis
+    }
+}
+
+/// One epoch of one partition: state in, work, state out.
+async fn run_partition(
+    definition: Arc<StreamJoin>,
+    bound: Bound,
+    partition: usize,
+    inputs: [SendableRecordBatchStream; 2],
+    runtime: Arc<EpochRuntime>,
+) -> Result<Vec<RecordBatch>> {
+    let partition = u32::try_from(partition)
+        .map_err(|_| DataFusionError::Internal("too many partitions".to_owned()))?;
+    let state = &runtime.state;
+    let schemas = inputs.each_ref().map(|input| input.schema());
+    let [left, right] = inputs;
+    let stored = async {
+        let mut stores = Vec::with_capacity(STORES.len());
+        for (side, store) in STORES.into_iter().enumerate() {
+            let address = StateAddress {
+                operator: definition.operator.clone(),
+                store: store.to_owned(),
+                partition,
+            };
+            let spec = definition.spec(side, &schemas[side]);
+            let state = state.check_out_rows(&address, bound.reads, &spec, state.partitions());
+            stores.push(state.await.map_err(external)?);
+        }
+        <[RowStore; 2]>::try_from(stores)
+            .map_err(|_| DataFusionError::Internal("a join has two stores".to_owned()))
+    };
+    let rows = async {
+        let left = left.try_collect::<Vec<RecordBatch>>();
+        let right = right.try_collect::<Vec<RecordBatch>>();
+        futures::try_join!(left, right)
+    };
+    let (stores, (left, right)) = futures::try_join!(stored, rows)?;
+    let mut epoch = JoinEpoch::new(&definition, stores, bound.watermark);
+    epoch.take_all([left, right])?;
+    let outcome = epoch.finish()?;
+    let stores = outcome.stores;
+    runtime.outbox.post(Report::State {
+        operator: definition.operator.clone(),
+        total: stores.iter().map(|store| store.len() as u64).sum(),
+        updated: outcome.updated as u64,
+        removed: outcome.removed as u64,
+        memory_bytes: stores.iter().map(|store| store.memory_bytes() as u64).sum(),
+    });
+    let names = STORES.into_iter().map(str::to_owned);
+    state
+        .check_in(
+            &definition.operator,
+            partition,
+            bound.writes,
+            names.zip(stores).collect(),
+            state.partitions(),
+        )
+        .map_err(external)?;
+    Ok(outcome.output)
+}
+
+display_as!(StreamJoinExec, |this, f| {
+    let definition = &this.definition;
+    write!(
+        f,
+        "StreamJoinExec: operator={}, type={}, keys={}",
+        definition.operator, definition.join_type, definition.keys
+    )?;
+    for (side, input) in STORES.iter().zip([&this.left, &this.right]) {
+        let number = usize::from(*side == STORES[1]);
+        let schema = input.schema();
+        match definition.inputs[number].expiry {
+            None => write!(f, ", {side} expires=never")?,
+            Some(expiry) => write!(
+                f,
+                ", {side} expires={} + {}us",
+                schema.field(expiry.column).name(),
+                expiry.extra_micros
+            )?,
+        }
+    }
+    match &definition.filter {
+        Some(filter) => write!(f, ", filter={}", filter.expression()),
+        None => Ok(()),
+    }
+});
+
+impl ExecutionPlan for StreamJoinExec {
+    fn name(&self) -> &str {
+        "StreamJoinExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.left, &self.right]
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let [left, right] = <[_; 2]>::try_from(children).map_err(|_| {
+            DataFusionError::Internal("StreamJoinExec takes exactly two inputs".to_owned())
+        })?;
+        let definition = Arc::clone(&self.definition);
+        Ok(Arc::new(Self::over(left, right, definition, self.bound)))
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+        self.replace_children(children, options)
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        let own = self
+            .definition
+            .inputs
+            .iter()
+            .filter_map(|input| input.own.as_ref());
+        let filter = self
+            .definition
+            .filter
+            .iter()
+            .map(|filter| filter.expression());
+        for expr in own.chain(filter) {
+            if f(expr)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false, false]
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let runtime = EpochRuntime::of(&context)?;
+        let inputs = [
+            self.left.execute(partition, Arc::clone(&context))?,
+            self.right.execute(partition, context)?,
+        ];
+        let definition = Arc::clone(&self.definition);
+        let work = run_partition(definition, self.bound, partition, inputs, runtime);
+        let output = stream::once(work)
+            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
+            .try_flatten()
+            .boxed();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            output,
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests;

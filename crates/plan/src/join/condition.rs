@@ -1,0 +1,139 @@
+//! Takes the condition of a join of two streams apart, and leaves out early what can never match.
+//!
+//! Equalities become keys. A row with a null in a key, or without the time that a range asks for, matches nothing; a
+//! side whose rows come out only with a match drops them at once, and the filter that does it moves below the watermark
+//! as any other: as recorded, such rows do not advance it.
+
+use std::sync::Arc;
+
+use datafusion::{
+    common::{
+        NullEquality, Result,
+        tree_node::{Transformed, TreeNode},
+    },
+    logical_expr::{
+        BinaryExpr, Expr, ExprSchemable, Filter, Join, LogicalPlan, Operator,
+        utils::{conjunction, find_valid_equijoin_key_pair, split_conjunction_owned},
+    },
+};
+
+use super::time_range::time_ranges;
+use crate::stream_table::reads_stream;
+
+/// Whether both inputs of `join` are streams.
+pub(crate) fn is_stream_join(join: &Join) -> bool {
+    reads_stream(&join.left) && reads_stream(&join.right)
+}
+
+/// Makes every equality of two sides a key, in all joins of two streams.
+pub(crate) fn extract_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
+    each_stream_join(plan, with_keys)
+}
+
+/// Drops rows that can never match, on the sides whose rows come out only with a match, in all joins of two streams.
+pub(crate) fn drop_unmatchable(plan: LogicalPlan) -> Result<LogicalPlan> {
+    each_stream_join(plan, without_nulls)
+}
+
+fn each_stream_join(
+    plan: LogicalPlan,
+    change: impl Fn(Join) -> Result<Join>,
+) -> Result<LogicalPlan> {
+    plan.transform_up(|node| match node {
+        LogicalPlan::Join(join) if is_stream_join(&join) => {
+            Ok(Transformed::yes(LogicalPlan::Join(change(join)?)))
+        }
+        other => Ok(Transformed::no(other)),
+    })
+    .map(|plan| plan.data)
+}
+
+pub(super) fn with_keys(mut join: Join) -> Result<Join> {
+    let Some(filter) = join.filter.take() else {
+        return Ok(join);
+    };
+    let mut rest = Vec::new();
+    for conjunct in split_conjunction_owned(filter) {
+        match key(&conjunct, &join)? {
+            Some(key) if !join.on.contains(&key) => join.on.push(key),
+            Some(_) => {}
+            None => rest.push(conjunct),
+        }
+    }
+    join.filter = conjunction(rest);
+    Ok(join)
+}
+
+/// The sides of an equality between the left and the right input.
+fn key(conjunct: &Expr, join: &Join) -> Result<Option<(Expr, Expr)>> {
+    let Expr::BinaryExpr(BinaryExpr {
+        left,
+        op: Operator::Eq,
+        right,
+    }) = conjunct
+    else {
+        return Ok(None);
+    };
+    // Keys that match where both are null are not of the same kind as this one.
+    if join.null_equality == NullEquality::NullEqualsNull || conjunct.is_volatile() {
+        return Ok(None);
+    }
+    let (left_schema, right_schema) = (join.left.schema(), join.right.schema());
+    let pair = find_valid_equijoin_key_pair(left, right, left_schema, right_schema)?;
+    let Some((left, right)) = pair else {
+        return Ok(None);
+    };
+    let same_type = left.get_type(left_schema)? == right.get_type(right_schema)?;
+    Ok(same_type.then_some((left, right)))
+}
+
+fn without_nulls(mut join: Join) -> Result<Join> {
+    let (from_left, from_right) = join.join_type.on_lr_is_preserved();
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    if join.null_equality == NullEquality::NullEqualsNothing {
+        for (left_key, right_key) in &join.on {
+            left.push(left_key.clone());
+            right.push(right_key.clone());
+        }
+    }
+    for range in time_ranges(
+        conditions(&join).iter(),
+        join.left.schema(),
+        join.right.schema(),
+    ) {
+        left.push(Expr::Column(range.left));
+        right.push(Expr::Column(range.right));
+    }
+    if from_left {
+        join.left = with_values(join.left, left)?;
+    }
+    if from_right {
+        join.right = with_values(join.right, right)?;
+    }
+    Ok(join)
+}
+
+/// What is left of the condition besides the keys, apart.
+pub(super) fn conditions(join: &Join) -> Vec<Expr> {
+    join.filter
+        .clone()
+        .map(split_conjunction_owned)
+        .unwrap_or_default()
+}
+
+/// `input` without the rows in which one of `values` is null.
+fn with_values(input: Arc<LogicalPlan>, values: Vec<Expr>) -> Result<Arc<LogicalPlan>> {
+    let mut wanted: Vec<Expr> = Vec::new();
+    for value in values {
+        if value.nullable(input.schema())? {
+            let not_null = Expr::IsNotNull(Box::new(value));
+            if !wanted.contains(&not_null) {
+                wanted.push(not_null);
+            }
+        }
+    }
+    Ok(match conjunction(wanted) {
+        Some(predicate) => Arc::new(LogicalPlan::Filter(Filter::try_new(predicate, input)?)),
+        None => input,
+    })
+}

@@ -1,0 +1,9 @@
+//! Joins of two streams: what their conditions say, before anything is planned.
+
+mod condition;
+mod linear;
+mod time_range;
+mod times;
+
+pub(crate) use condition::{drop_unmatchable, extract_keys, is_stream_join};
+pub(crate) use times::{JoinTimes, SideTimes, Spot};
