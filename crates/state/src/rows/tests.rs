@@ -646,3 +646,53 @@ fn damaged_headers_and_short_sections_are_errors() {
         assert_eq!(apply(&second[..end]).unwrap_err().kind(), ErrorKind::Data);
     }
 }
+
+/// The numbers of the rows that a section puts, entry by entry.
+fn numbers_put(store: &RowStore, bytes: &[u8]) -> Vec<u64> {
+    let (section, rest) = crate::section::decode(&store.shape.layout, bytes).unwrap();
+    assert!(rest.is_empty());
+    let puts = section.changes.iter().filter_map(|change| match change {
+        crate::delta::Change::Put(rows) => Some(store.shape.numbers(rows).values().to_vec()),
+        _ => None,
+    });
+    puts.flatten().collect()
+}
+
+#[test]
+fn rows_are_written_in_order_of_age_and_restored_into_buckets_of_any_width() {
+    let narrow = RowsSpec {
+        bucket_millis: 10,
+        ..spec()
+    };
+    let mut store = new_store(narrow.clone());
+    // Times that jump to and fro, so that neighbours in age are in other segments.
+    let rows = |from: i64| (from..from + 500).map(|i| (i % 3, i, i * 379 % 1_000));
+    append(&mut store, rows(0));
+    let first = store.commit(Epoch(0)).unwrap().bytes;
+    assert_eq!(numbers_put(&store, &first), (0..500).collect::<Vec<_>>());
+    let whole = store.snapshot().encode().unwrap().bytes;
+    assert!(!numbers_put(&store, &whole).is_sorted(), "by bucket");
+    let rows = store.probe(&Probe::new(&[ints([1])], 1)).unwrap().rows;
+    store
+        .mark(&rows.take(&vec![7, 70].into()).unwrap())
+        .unwrap();
+    store
+        .remove(&rows.take(&vec![8, 80].into()).unwrap())
+        .unwrap();
+    let second = store.commit(Epoch(1)).unwrap().bytes;
+    for bucket_millis in [1, 10, 100, 100_000] {
+        for base in [&first, &whole] {
+            let mut restored = new_store(RowsSpec {
+                bucket_millis,
+                ..narrow.clone()
+            });
+            restored.apply_delta(base, None).unwrap();
+            restored.check_invariants();
+            restored.apply_delta(&second, None).unwrap();
+            restored.check_invariants();
+            assert_eq!(found(&restored, 0..3), found(&store, 0..3));
+            let rows = restored.probe(&Probe::new(&[ints([1])], 1)).unwrap().rows;
+            assert_eq!(restored.marked(&rows).unwrap().true_count(), 2);
+        }
+    }
+}
