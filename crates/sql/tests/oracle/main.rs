@@ -84,6 +84,17 @@ impl Scenario {
         by_id.into_values().collect()
     }
 
+    fn failed_in_analysis(&self) -> bool {
+        let exception = self.0["expected"]["error"]["exception"].as_str();
+        exception.is_some_and(|name| name.ends_with("AnalysisException"))
+    }
+
+    fn has_null_keys(&self) -> bool {
+        let steps = self.0["steps"].as_array().into_iter().flatten();
+        let mut rows = steps.flat_map(|step| step["rows"].as_array().into_iter().flatten());
+        rows.any(|row| row["k"].is_null())
+    }
+
     fn expectation(&self) -> Expectation {
         let sql = self.sql().unwrap_or_default();
         let batches = self.batches();
@@ -91,8 +102,14 @@ impl Scenario {
         let all: Vec<Value> = batches.iter().flat_map(|b| rows(b)).collect();
         match text(&self.0["expected"]["result"]) {
             "rejected" => return Expectation::Plans,
+            // What only a stream cannot do was noticed while the query ran.
+            "failed" if self.failed_in_analysis() => return Expectation::Plans,
             "failed" => return Expectation::Fails,
             _ => {}
+        }
+        // The record joins null keys with each other there, which SQL does not.
+        if sql.contains("FULL OUTER JOIN") && self.has_null_keys() {
+            return Expectation::Plans;
         }
         // Rows that depend on when they came, or on windows that only the streaming planner can assign.
         if [
