@@ -1,6 +1,6 @@
 //! Lets each key through once: the first row in order of arrival.
 //!
-//! Keys that have come are remembered as [`Remember`] says ([`seen`] keeps them). All work, the check-in of the new state
+//! Keys that have come are remembered as [`Remember`] says (`seen` keeps them). All work, the check-in of the new state
 //! included, is done before the first output row. An epoch costs the rows it brings and the keys that expire, never the
 //! keys that are kept.
 
