@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use headwater_core::{Epoch, EpochWrite, ErrorKind, Result, RunId};
 use headwater_log::{Committed, Planned};
-use headwater_ops::{binding::EpochBinding, report::Outbox, runtime::EpochRuntime};
+use headwater_ops::{binding::EpochBinding, report::Outbox, runtime::EpochRuntime, table::Unread};
 use headwater_state::StateManifest;
 
 use crate::{discover, driver::Driver, progress::Phases, run, tally::Tally};
@@ -79,14 +79,20 @@ impl Driver {
             partitions: self.partitions,
         };
         let plan = phases
-            .time("queryPlanning", async { self.plan.bind(&binding) })
+            .time("queryPlanning", async {
+                self.plan.refresh().await?;
+                self.plan.bind(&binding)
+            })
             .await?;
+        let unread = Unread::default();
+        let _until_the_end = unread.until();
         // A mailbox of its own for each epoch: whatever a cancelled task posts late reaches nobody.
         let context = self.plan.task_context(Arc::new(EpochRuntime {
             sources: self.sources.iter().map(|s| Arc::clone(&s.source)).collect(),
             state: Arc::clone(&self.state),
             sink: Arc::clone(&self.sink),
             outbox: Outbox::default(),
+            unread,
         }));
         let batch = async {
             let mut tally = run::execute(plan, context).await?;

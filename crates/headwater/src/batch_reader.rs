@@ -69,7 +69,9 @@ impl BatchReader {
         self
     }
 
-    /// The table at a path or URL: one file, or a folder of them. Files that appear later are not in it.
+    /// The table at a path or URL: one file, or a folder of them. A streaming query that joins it sees files of Parquet,
+    /// JSON (without a schema), CSV (likewise) and Arrow that appear later in its next epoch; of other tables, the files
+    /// are those that are there now.
     ///
     /// # Errors
     /// `Invalid` if the format or an option is not known, `Unavailable` or `Data` if the files cannot be read.

@@ -6,6 +6,7 @@ use datafusion::{
     arrow::record_batch::RecordBatch,
     catalog::TableProvider,
     common::DFSchema,
+    datasource::MemTable,
     execution::{SessionState, SessionStateBuilder},
     logical_expr::{AggregateUDF, Expr, ScalarUDF},
     prelude::{SessionConfig, SessionContext},
@@ -143,8 +144,10 @@ impl Session {
     /// # Errors
     /// `Invalid` if the name cannot be one.
     pub fn register_table(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
+        // DataFusion does not replace. A running query that looks in between finds no table and keeps the old one.
         self.context
-            .register_table(name, table)
+            .deregister_table(name)
+            .and_then(|_| self.context.register_table(name, table))
             .map(drop)
             .map_err(from_datafusion)
     }
@@ -154,10 +157,9 @@ impl Session {
     /// # Errors
     /// `Invalid` if the name cannot be one.
     pub fn register_batch(&self, name: &str, batch: RecordBatch) -> Result<()> {
-        self.context
-            .register_batch(name, batch)
-            .map(drop)
-            .map_err(from_datafusion)
+        let table =
+            MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(from_datafusion)?;
+        self.register_table(name, Arc::new(table))
     }
 
     /// Gives a frame a name in SQL. A table of that name is replaced.

@@ -11,6 +11,7 @@ use crate::{connect::memory::MemoryStream, prelude::*};
 
 mod chained;
 mod sessions;
+mod tables;
 
 const SECOND: i64 = 1_000_000;
 

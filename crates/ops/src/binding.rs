@@ -8,6 +8,8 @@ use datafusion::{
 use headwater_core::{EpochWrite, Split, Watermark};
 use std::sync::Arc;
 
+use crate::table::reset;
+
 /// Everything one epoch tells the operators. Plain data: a replay binds the same values.
 #[derive(Debug, Clone)]
 pub struct EpochBinding {
@@ -56,7 +58,7 @@ fn lag_millis(plan: &Arc<dyn ExecutionPlan>) -> i64 {
 }
 
 /// Gives every node of `plan` what it needs of this epoch; nodes that are not ours are reset, so that they can run
-/// again.
+/// again, but for joins that keep what they have built over a table that has not changed.
 pub fn bind_plan(
     plan: &Arc<dyn ExecutionPlan>,
     binding: &EpochBinding,
@@ -71,7 +73,7 @@ pub fn bind_plan(
                         lag => bindable.bind_epoch(&binding.behind(lag))?,
                     }
                 }
-                None => node.reset_state()?,
+                None => reset(node)?,
             };
             Ok(Transformed::yes(bound))
         })

@@ -30,6 +30,7 @@ pub mod scan;
 pub mod session;
 pub mod sink;
 pub mod state_provider;
+pub mod table;
 pub mod window;
 
 use std::sync::Arc;

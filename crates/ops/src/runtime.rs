@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use datafusion::{error::DataFusionError, execution::TaskContext};
 use headwater_core::{Error, Sink, Source};
 
-use crate::{report::Outbox, state_provider::StateProvider};
+use crate::{report::Outbox, state_provider::StateProvider, table::Unread};
 
 /// Services of one run of one query. Travels as an extension of the session configuration in the task context.
 #[derive(Clone)]
@@ -18,6 +18,8 @@ pub struct EpochRuntime {
     pub sink: Arc<dyn Sink>,
     /// Where reports wait for the plan's root.
     pub outbox: Outbox,
+    /// Where streams wait that have to be read to their end and were not.
+    pub unread: Unread,
 }
 
 impl fmt::Debug for EpochRuntime {

@@ -96,6 +96,7 @@ impl ExecutionPlan for SinkExec {
             .boxed();
         let reports = stream::once(async move {
             let part = runtime.sink.prepare(part, rows).await.map_err(external)?;
+            runtime.unread.read().await?;
             runtime.outbox.post(Report::Part { part });
             encode(&runtime.outbox.drain()).map_err(external)
         });

@@ -6,7 +6,10 @@ use datafusion::{
     error::Result,
     execution::SessionState,
     logical_expr::LogicalPlan,
-    optimizer::{Optimizer, OptimizerRule, push_down_filter::PushDownFilter},
+    optimizer::{
+        Optimizer, OptimizerRule, decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
+        push_down_filter::PushDownFilter, scalar_subquery_to_join::ScalarSubqueryToJoin,
+    },
 };
 
 use crate::join::{drop_unmatchable, extract_keys};
@@ -35,10 +38,15 @@ fn rules(state: &SessionState) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 ///
 /// Equalities between two streams become keys before, so that a filter on a key of one side is one on the other side
 /// too, and after, because a join without a condition gets one from WHERE. Then rows that can match nothing are left out.
+/// Subqueries over tables become joins first, as in DataFusion's own order: a filter that is moved leaves the names in its
+/// subquery as they were.
 pub(crate) fn push_down_filters(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
     let push_down = |plan| {
-        let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
-            vec![Arc::new(PushDownFilter::new())];
+        let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
+            Arc::new(DecorrelatePredicateSubquery::new()),
+            Arc::new(ScalarSubqueryToJoin::new()),
+            Arc::new(PushDownFilter::new()),
+        ];
         Optimizer::with_rules(rules).optimize(plan, state, |_, _| {})
     };
     let pushed = push_down(extract_keys(plan)?)?;

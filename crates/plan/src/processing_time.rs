@@ -14,10 +14,7 @@ use datafusion::{
     prelude::Column,
 };
 
-use crate::{
-    nodes::epoch_time::{EPOCH_TIME, EpochTimeNode},
-    stream_table::reads_stream,
-};
+use crate::nodes::epoch_time::{EPOCH_TIME, EpochTimeNode};
 
 /// Functions of the present time.
 const PRESENT: &[&str] = &[
@@ -39,10 +36,10 @@ fn mentions_present(expr: &Expr) -> bool {
     expr.exists(|node| Ok(is_present(node))).unwrap_or(false)
 }
 
-/// Replaces functions of the present time in every node that reads a stream.
+/// Replaces functions of the present time in every node of a streaming query, also over static tables.
 pub(crate) fn bind_present(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up(|node| {
-        if !node.expressions().iter().any(mentions_present) || !reads_stream(&node) {
+        if !node.expressions().iter().any(mentions_present) {
             return Ok(Transformed::no(node));
         }
         let inputs = node.inputs();

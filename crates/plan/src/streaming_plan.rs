@@ -12,6 +12,7 @@ use headwater_core::{Delay, Error, OutputMode, Result, SourceProvider};
 use headwater_ops::{
     binding::{EpochBinding, bind_plan},
     runtime::{EpochRuntime, from_datafusion},
+    table::forget_builds,
 };
 
 use crate::{
@@ -21,6 +22,11 @@ use crate::{
     optimize::{optimize, push_down_filters},
     processing_time::bind_present,
     rewrite,
+    tables::{
+        self, Tables,
+        follow::{self, Named},
+        separate,
+    },
     window_expr::batch_windows,
 };
 
@@ -81,9 +87,19 @@ pub struct StreamingPlan {
     watermarks: Vec<WatermarkNodeInfo>,
     operators: Vec<OperatorInfo>,
     output: SchemaRef,
+    tables: Tables,
     physical: Arc<dyn ExecutionPlan>,
     session: SessionState,
+    /// As it was written, and the names it was written with.
+    written: LogicalPlan,
+    names: Vec<Named>,
+    settings: PlanSettings,
+    /// How often, since it was made.
+    refreshed: u64,
 }
+
+/// Epochs after which joins build over their tables anew although nothing has changed, see [`forget_builds`].
+const EPOCHS_PER_BUILD: u64 = 256;
 
 /// Plans `plan`, whose leaves include streams, to run epoch by epoch.
 ///
@@ -96,6 +112,8 @@ pub async fn plan_stream(
     settings: &PlanSettings,
 ) -> Result<StreamingPlan> {
     let session = lower::streaming_session(state);
+    let written = plan.clone();
+    let names = follow::names(&written, &session).await;
     let analysed = session
         .analyzer()
         .execute_and_check(plan, session.config().options(), |_, _| {})
@@ -112,7 +130,11 @@ pub async fn plan_stream(
     let output: SchemaRef = Arc::clone(stateful.schema().inner());
     let optimized = optimize(&session, stateful).map_err(from_datafusion)?;
     rewrite::add_stored_columns(&optimized, &mut found.operators).map_err(from_datafusion)?;
-    let physical = lower::lower(&session, &optimized, settings.partitions)
+    let (separated, subplans) = separate(optimized).map_err(from_datafusion)?;
+    let tables = Tables::of(subplans, &session)
+        .await
+        .map_err(from_datafusion)?;
+    let physical = lower::lower(&session, &separated, settings.partitions)
         .await
         .map_err(from_datafusion)?;
     Ok(StreamingPlan {
@@ -120,8 +142,13 @@ pub async fn plan_stream(
         watermarks: found.watermarks,
         operators: found.operators,
         output,
+        tables,
         physical,
         session,
+        written,
+        names,
+        settings: settings.clone(),
+        refreshed: 0,
     })
 }
 
@@ -148,6 +175,37 @@ impl StreamingPlan {
 
     pub(crate) fn physical(&self) -> &Arc<dyn ExecutionPlan> {
         &self.physical
+    }
+
+    /// Takes notice of static tables that have changed since the plan was made or last refreshed; the next bound plan
+    /// reads them as they are now. To be called before each epoch.
+    ///
+    /// What counts as a change: rows inserted into a `MemTable`, files that have come, gone or changed in a table of files,
+    /// and another table or view of the same columns registered under the name that the query was written with. Tables of
+    /// other kinds are read in each epoch.
+    ///
+    /// # Errors
+    /// `Invalid` if a name stands for a table with other columns now, and whatever looking at the tables gives.
+    pub async fn refresh(&mut self) -> Result<()> {
+        let followed = follow::followed(&self.written, &self.names, &self.session).await?;
+        if let Some(written) = followed {
+            let settings = self.settings.clone();
+            let replanned = Box::pin(plan_stream(&self.session, written, &settings)).await?;
+            *self = replanned;
+            return Ok(());
+        }
+        let changed = self.tables.refresh(&self.session).await;
+        let changed = changed.map_err(from_datafusion)?;
+        if !changed.is_empty() {
+            let physical = Arc::clone(&self.physical);
+            self.physical = tables::replace(physical, &changed).map_err(from_datafusion)?;
+        }
+        self.refreshed += 1;
+        if self.refreshed.is_multiple_of(EPOCHS_PER_BUILD) {
+            let physical = Arc::clone(&self.physical);
+            self.physical = forget_builds(physical).map_err(from_datafusion)?;
+        }
+        Ok(())
     }
 
     /// The plan of one epoch; its rows are reports. It can be executed once.

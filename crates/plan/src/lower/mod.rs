@@ -4,6 +4,7 @@ mod aggregate;
 mod dedup;
 mod join;
 mod session;
+mod tables;
 
 use std::sync::Arc;
 
@@ -26,11 +27,12 @@ use datafusion::{
 use headwater_ops::{
     aggregate::StatefulAggregateExec, dedup::DedupExec, epoch_time::EpochTimeExec,
     event_time::EventTimeExec, join::StreamJoinExec, limit::StreamLimitExec,
-    session::SessionAggregateExec, sink::SinkExec, window::AssignWindowsExec,
+    session::SessionAggregateExec, sink::SinkExec, table::TableExec, window::AssignWindowsExec,
 };
 
 use self::{
     aggregate::stateful_aggregate, dedup::dedup, join::stream_join, session::session_aggregate,
+    tables::beside_tables,
 };
 use crate::nodes::{
     dedup::DedupNode,
@@ -39,6 +41,7 @@ use crate::nodes::{
     session_aggregate::SessionAggregateNode,
     stateful_aggregate::StatefulAggregateNode,
     stream_join::StreamJoinNode,
+    table::TableNode,
     watermark::WatermarkNode,
     windows::AssignWindowsNode,
 };
@@ -54,10 +57,25 @@ pub(crate) fn streaming_session(state: &SessionState) -> SessionState {
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     // (partition, row) is the order of arrival: nothing may deal rows out anew below a stateful operator.
     options.optimizer.enable_round_robin_repartition = false;
+    // A join builds over its static table as a whole, see `tables`.
+    options.optimizer.repartition_joins = false;
     options.execution.enable_ansi_mode = true;
     SessionStateBuilder::new_from_existing(state.clone())
         .with_config(config)
         .build()
+}
+
+fn planner() -> DefaultPhysicalPlanner {
+    DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(StreamingNodePlanner)])
+}
+
+/// Plans a subplan that reads static tables only.
+pub(crate) async fn plan_table(
+    session: &dyn Session,
+    subplan: &LogicalPlan,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let physical = planner().create_physical_plan(subplan, session).await?;
+    headwater_sql::checked_arithmetic(physical)
 }
 
 /// Plans the whole query, sink included.
@@ -66,10 +84,9 @@ pub(crate) async fn lower(
     plan: &LogicalPlan,
     partitions: usize,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let planner =
-        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(StreamingNodePlanner)]);
-    let physical = planner.create_physical_plan(plan, state).await?;
+    let physical = planner().create_physical_plan(plan, state).await?;
     let physical = headwater_sql::checked_arithmetic(physical)?;
+    let physical = beside_tables(physical)?;
     let exchanged = physical.transform_up(|node| {
         let exchanged: Arc<dyn ExecutionPlan> =
             if let Some(aggregate) = node.downcast_ref::<StatefulAggregateExec>() {
@@ -114,6 +131,11 @@ impl ExtensionPlanner for StreamingNodePlanner {
             };
             let inputs = [(*left, left_input), (*right, right_input)];
             return stream_join(join, inputs, &plan_expr).map(Some);
+        }
+        if let Some(table) = node.downcast_ref::<TableNode>() {
+            let subplan = plan_table(session, &table.subplan).await?;
+            let exec = TableExec::new(table.number, subplan, table.is_versioned);
+            return Ok(Some(Arc::new(exec)));
         }
         let ([logical], [input]) = (logical_inputs, physical_inputs) else {
             return Ok(None);

@@ -6,6 +6,7 @@ pub(crate) mod limit;
 pub(crate) mod session_aggregate;
 pub(crate) mod stateful_aggregate;
 pub(crate) mod stream_join;
+pub(crate) mod table;
 pub(crate) mod watermark;
 pub(crate) mod windows;
 

@@ -1,7 +1,7 @@
 //! Turns an analysed plan into one whose streaming parts are nodes of ours, with stable ids.
 //!
 //! An operator's id is made of its kind, of how many stateful operators stand between it and the sink, and of the
-//! branches of unions and joins on the way: adding a filter or a column changes no id.
+//! branches on the way where streams come together: adding a filter, a column or a join with a table changes no id.
 
 mod aggregate;
 mod dedup;
@@ -137,7 +137,7 @@ impl Rewriter {
     }
 
     fn children(&mut self, plan: LogicalPlan, place: &Place) -> Result<LogicalPlan> {
-        let several = plan.inputs().len() > 1;
+        let several = plan.inputs().iter().filter(|i| reads_stream(i)).count() > 1;
         let mut number = 0;
         let rewritten = plan.map_children(|child| {
             let place = if several {
