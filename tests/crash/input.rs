@@ -161,6 +161,99 @@ pub(crate) fn closed_windows_in_runs(files: &[Vec<Row>], ends: &[usize]) -> Answ
     closed
 }
 
+/// How much later than its left row a right row of [`joined`] may be, in microseconds.
+pub(crate) const REACH: i64 = 4_000_000;
+
+/// Pairs of a row and a later one of the same key with a smaller value, and their sum, by (start of the left row's
+/// window, key); a row without such a pair counts as one. Late rows are left out. All windows are closed in the end but
+/// the one of the rows that close them.
+pub(crate) fn joined(files: &[Vec<Row>]) -> Answer {
+    let (mut late, mut now) = (0, 0);
+    let mut kept: Vec<&Row> = Vec::new();
+    for file in files {
+        kept.extend(file.iter().filter(|row| row.time > late * 1_000));
+        let max = file.iter().map(|row| row.time.div_euclid(1_000)).max();
+        late = now;
+        now = now.max(max.unwrap_or(0) - DELAY);
+    }
+    let mut answer = Answer::new();
+    for left in kept.iter().filter(|row| row.key != "end") {
+        let is_match = |right: &&&Row| {
+            right.key == left.key
+                && (left.time..=left.time + REACH).contains(&right.time)
+                && right.value < left.value
+        };
+        let values: Vec<i64> = kept.iter().filter(is_match).map(|row| row.value).collect();
+        let key = (left.window() * 1_000, left.key.clone());
+        let entry = answer.entry(key).or_insert_with(|| vec![0, 0]);
+        entry[0] += values.len().max(1) as i64;
+        entry[1] += values.iter().sum::<i64>();
+    }
+    answer
+}
+
+/// How long a session of [`closed_sessions`] waits for a row, in microseconds.
+const GAP: i64 = 3_000_000;
+
+/// Rows and their sum by (start of the session, key), for the sessions that the watermark closes. A row is late when
+/// the session that it would be on its own is over.
+pub(crate) fn closed_sessions(files: &[Vec<Row>]) -> Answer {
+    /// First time, end, rows and total.
+    type Session = (i64, i64, i64, i64);
+    let mut open: BTreeMap<String, Vec<Session>> = BTreeMap::new();
+    let mut closed = Answer::new();
+    let (mut late, mut now) = (0, 0);
+    for file in files {
+        for row in file.iter().filter(|row| row.time + GAP > late * 1_000) {
+            let of_key = open.entry(row.key.clone()).or_default();
+            let mut merged = (row.time, row.time + GAP, 1, row.value);
+            let touches = |a: &Session, b: &Session| a.0 <= b.1 && b.0 <= a.1;
+            while let Some(at) = of_key.iter().position(|other| touches(other, &merged)) {
+                let other = of_key.swap_remove(at);
+                merged = (
+                    merged.0.min(other.0),
+                    merged.1.max(other.1),
+                    merged.2 + other.2,
+                    merged.3 + other.3,
+                );
+            }
+            of_key.push(merged);
+        }
+        for (key, sessions) in &mut open {
+            for (start, _, rows, total) in
+                sessions.extract_if(.., |(_, end, ..)| *end <= now * 1_000)
+            {
+                closed.insert((start, key.clone()), vec![rows, total]);
+            }
+        }
+        let max = file.iter().map(|row| row.time.div_euclid(1_000)).max();
+        late = now;
+        now = now.max(max.unwrap_or(0) - DELAY);
+    }
+    closed
+}
+
+/// The rows whose key has not come before, or was forgotten since, by (time, key). A key is forgotten when the
+/// watermark has reached the time of its first row and the delay.
+pub(crate) fn first_for_a_while(files: &[Vec<Row>]) -> Answer {
+    let mut seen: BTreeMap<String, i64> = BTreeMap::new();
+    let mut answer = Answer::new();
+    let (mut late, mut now) = (0, 0);
+    for file in files {
+        for row in file.iter().filter(|row| row.time > late * 1_000) {
+            if !seen.contains_key(&row.key) {
+                seen.insert(row.key.clone(), row.time + DELAY * 1_000);
+                answer.insert((row.time, row.key.clone()), vec![row.value]);
+            }
+        }
+        seen.retain(|_, expires| *expires > now * 1_000);
+        let max = file.iter().map(|row| row.time.div_euclid(1_000)).max();
+        late = now;
+        now = now.max(max.unwrap_or(0) - DELAY);
+    }
+    answer
+}
+
 /// Every row that a filter on `value` lets through.
 pub(crate) fn filtered(files: &[Vec<Row>]) -> Answer {
     let mut answer = Answer::new();

@@ -34,6 +34,12 @@ pub(crate) enum Query {
     Stateless,
     /// Tumbling windows with a watermark, in append mode, into Parquet files.
     Windows,
+    /// A stream joined with itself, left outer, and tumbling windows over what comes out, into Parquet files.
+    Join,
+    /// Sessions by key, in append mode, into Parquet files.
+    Sessions,
+    /// The first row of each key for a while, into Parquet files.
+    Dedup,
     /// Totals by key of what an epoch touched, into the ledger.
     Update,
     /// All totals by key, into the ledger.
@@ -57,6 +63,43 @@ impl Query {
                     sum(col("value")).alias("total"),
                 ])?
                 .select_expr(["window.start AS start", "key", "rows", "total"]),
+            Self::Join => {
+                let table = table.with_watermark("time", "5 seconds")?;
+                let (left, right) = (table.clone().alias("l")?, table.alias("r")?);
+                let last = left.expr(&format!(
+                    "l.time + INTERVAL '{} microseconds'",
+                    input::REACH
+                ))?;
+                let pairs = [
+                    col("l.key").eq(col("r.key")),
+                    col("r.time").between(col("l.time"), last),
+                    col("r.value").lt(col("l.value")),
+                ];
+                left.join_on(right, JoinType::Left, pairs)?
+                    .select_expr([
+                        "l.time AS time",
+                        "l.key AS key",
+                        "coalesce(r.value, 0) AS value",
+                    ])?
+                    .group_by([window(col("time"), "10 seconds"), col("key")])?
+                    .agg([
+                        count(lit(1)).alias("rows"),
+                        sum(col("value")).alias("total"),
+                    ])?
+                    .select_expr(["window.start AS start", "key", "rows", "total"])
+            }
+            Self::Sessions => table
+                .with_watermark("time", "5 seconds")?
+                .group_by([session_window(col("time"), "3 seconds"), col("key")])?
+                .agg([
+                    count(lit(1)).alias("rows"),
+                    sum(col("value")).alias("total"),
+                ])?
+                .select_expr(["session_window.start AS start", "key", "rows", "total"]),
+            Self::Dedup => table
+                .with_watermark("time", "5 seconds")?
+                .drop_duplicates_within_watermark(&["key"])?
+                .select_expr(["time AS start", "key", "value"]),
             Self::Update | Self::Complete => table.group_by(["key"])?.agg([
                 count(lit(1)).alias("rows"),
                 sum(col("value")).alias("total"),
@@ -69,7 +112,9 @@ impl Query {
 
     pub(crate) fn mode(self) -> OutputMode {
         match self {
-            Self::Stateless | Self::Windows => OutputMode::Append,
+            Self::Stateless | Self::Windows | Self::Join | Self::Sessions | Self::Dedup => {
+                OutputMode::Append
+            }
             Self::Update => OutputMode::Update,
             Self::Complete => OutputMode::Complete,
         }
@@ -85,6 +130,9 @@ impl Query {
         match self {
             Self::Stateless => input::filtered(files),
             Self::Windows => input::closed_windows(files),
+            Self::Join => input::joined(files),
+            Self::Sessions => input::closed_sessions(files),
+            Self::Dedup => input::first_for_a_while(files),
             Self::Update | Self::Complete => input::totals(files),
         }
     }

@@ -439,6 +439,9 @@ fn what_is_expected_is_what_comes_out_where_nothing_is_cut_off() {
         for query in [
             Query::Stateless,
             Query::Windows,
+            Query::Join,
+            Query::Sessions,
+            Query::Dedup,
             Query::Update,
             Query::Complete,
         ] {
@@ -453,6 +456,27 @@ fn what_is_expected_is_what_comes_out_where_nothing_is_cut_off() {
 #[test]
 fn windows_into_parquet_files_appear_once_wherever_the_power_fails() {
     assert_survives("windows into Parquet files", &Case::new(Query::Windows, 5));
+}
+
+#[test]
+fn pairs_and_rows_without_one_are_counted_once_wherever_the_power_fails() {
+    let mut case = Case::new(Query::Join, 2);
+    case.losses = one_loss;
+    assert_survives("a join and windows above it", &case);
+}
+
+#[test]
+fn sessions_that_grow_and_merge_come_out_once_wherever_the_power_fails() {
+    let mut case = Case::new(Query::Sessions, 3);
+    case.losses = one_loss;
+    assert_survives("sessions", &case);
+}
+
+#[test]
+fn the_first_row_of_a_key_stays_the_first_wherever_the_power_fails() {
+    let mut case = Case::new(Query::Dedup, 3);
+    case.losses = one_loss;
+    assert_survives("duplicates dropped within the watermark", &case);
 }
 
 #[test]

@@ -352,7 +352,8 @@ impl DataFrame {
     /// Joins with another frame where the columns are equal.
     ///
     /// # Errors
-    /// `Invalid` if a column does not exist. Joins of two streams are refused when the query is started.
+    /// `Invalid` if a column does not exist. A join of two streams that needs a watermark or a bound of its event times is
+    /// refused when the query is started.
     pub fn join(
         self,
         right: Self,
