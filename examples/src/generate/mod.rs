@@ -1,0 +1,41 @@
+//! Makes the input of the examples, `examples/data`, one module for each kind of data.
+//!
+//! The same program always writes the same bytes: it has its own random numbers, and uses only arithmetic that is
+//! the same on every machine (no sines, no wall clock). A test compares the files in the repository with it.
+
+mod arrival;
+mod logs;
+mod random;
+mod time;
+mod weather;
+
+pub use arrival::DataFile;
+
+/// All files, in no particular order.
+pub fn all() -> Vec<DataFile> {
+    [logs::files(), weather::files()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn the_files_in_the_repository_are_what_this_program_writes() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+        for file in all() {
+            let stored =
+                fs::read_to_string(folder.join(&file.name)).expect("a file in the repository");
+            assert!(
+                stored == file.content,
+                "{} differs: run `cargo run -p headwater-examples --bin generate_data`",
+                file.name
+            );
+        }
+    }
+}
