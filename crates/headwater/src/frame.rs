@@ -364,7 +364,8 @@ impl DataFrame {
         self.apply(|inner| inner.join(right.inner, how, left_columns, right_columns, None))
     }
 
-    /// Joins with another frame where all the predicates are true.
+    /// Joins with another frame where all the predicates are true. With [`as_of`](crate::as_of) among them, with the
+    /// nearest row of a table only.
     ///
     /// # Errors
     /// As [`Self::join`].

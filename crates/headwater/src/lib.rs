@@ -107,6 +107,7 @@ pub use headwater_engine::{
     Settings, StreamingQuery, StreamingQueryListener, StreamingQueryManager, StreamingQueryStatus,
     WatermarkPolicy,
 };
+pub use headwater_sql::{as_of, as_of_within};
 pub use location::IntoLocation;
 pub use reader::StreamReader;
 pub use session::{Session, SessionBuilder};

@@ -13,7 +13,7 @@ pub use datafusion::{
     logical_expr::{Expr, when},
     prelude::{col, ident, lit},
 };
-pub use headwater_sql::{WindowExpr, session_window, window, window_time};
+pub use headwater_sql::{WindowExpr, as_of, as_of_within, session_window, window, window_time};
 
 pub use crate::{
     DataFrame, Error, ErrorKind, IntoExpr, OutputMode, Result, Session, StreamingQuery,

@@ -9,6 +9,7 @@ use datafusion::{
 
 use crate::{connect::memory::MemoryStream, prelude::*};
 
+mod as_of;
 mod chained;
 mod sessions;
 mod tables;

@@ -12,6 +12,7 @@ mod partial_step;
 
 pub mod accumulate;
 pub mod aggregate;
+pub mod as_of;
 pub mod binding;
 pub mod dedup;
 pub mod distinct;

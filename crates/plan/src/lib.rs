@@ -4,6 +4,7 @@
 //! [`StreamingPlan`]: made once, bound to each epoch. What cannot run in the wanted output mode is refused here, with
 //! what to write instead.
 
+mod as_of;
 mod check;
 mod explain;
 mod join;

@@ -11,9 +11,10 @@ use headwater_core::Delay;
 
 use crate::{
     nodes::{
-        dedup::DedupNode, epoch_time::EpochTimeNode, limit::StreamLimitNode,
-        session_aggregate::SessionAggregateNode, stateful_aggregate::StatefulAggregateNode,
-        stream_join::StreamJoinNode, watermark::WatermarkNode, windows::AssignWindowsNode,
+        as_of_join::AsOfJoinNode, dedup::DedupNode, epoch_time::EpochTimeNode,
+        limit::StreamLimitNode, session_aggregate::SessionAggregateNode,
+        stateful_aggregate::StatefulAggregateNode, stream_join::StreamJoinNode,
+        watermark::WatermarkNode, windows::AssignWindowsNode,
     },
     session_udf::{end_of_struct, row_time},
     window_expr::rebuilt_window,
@@ -102,6 +103,8 @@ pub(crate) fn time_marks(plan: &LogicalPlan) -> Result<Vec<Option<TimeMark>>> {
                 time_marks(&dedup.input)?
             } else if let Some(join) = node.downcast_ref::<StreamJoinNode>() {
                 joined_marks(&join.left, &join.right, join.join_type)?
+            } else if let Some(join) = node.downcast_ref::<AsOfJoinNode>() {
+                joined_marks(&join.left, &join.right, join.as_of.join_type)?
             } else if let Some(time) = node.downcast_ref::<EpochTimeNode>() {
                 time_marks(&time.input)?
             } else {

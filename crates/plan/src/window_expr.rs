@@ -34,6 +34,7 @@ use headwater_ops::window::Windows;
 use headwater_sql::{WindowSpec, window_time_udf};
 
 use crate::{
+    as_of::{self, nearest_rows},
     nodes::windows::AssignWindowsNode,
     session_expr::{group_sessions, refuse_misplaced},
 };
@@ -41,7 +42,7 @@ use crate::{
 /// Prefix of the columns that hold starts of windows.
 const START: &str = "__window_start";
 
-/// Replaces every `window(…)` and `session_window(…)` in a plan over tables or streams.
+/// Replaces every `window(…)`, `session_window(…)` and `as_of(…)` in a plan over tables or streams.
 ///
 /// # Errors
 /// Windows that cannot be, see [`WindowSpec::from_args`]; sessions that are no group key of their own.
@@ -51,6 +52,7 @@ pub fn batch_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
         refuse_misplaced(&node)?;
         let node = match node {
             LogicalPlan::Projection(projection) => project_windows(projection, &mut made)?,
+            LogicalPlan::Join(join) => nearest_rows(join)?,
             LogicalPlan::Aggregate(aggregate) => {
                 let sessions = group_sessions(aggregate, &mut made)?;
                 match sessions.data {
@@ -60,6 +62,7 @@ pub fn batch_windows(plan: LogicalPlan) -> Result<LogicalPlan> {
             }
             other => Transformed::no(other),
         };
+        as_of::refuse_misplaced(&node.data)?;
         // A parent keeps the schema it was made with: it must see that of its new child.
         if node.transformed {
             Ok(node)

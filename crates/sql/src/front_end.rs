@@ -15,6 +15,7 @@ use datafusion_spark::SessionStateBuilderSpark;
 
 use crate::analyzer::SparkSemantics;
 use crate::ansi_aggregates::AnsiAggregates;
+use crate::as_of::as_of_udf;
 use crate::coercion::SparkCoercion;
 use crate::expr_planner::SparkExprPlanner;
 use crate::functions;
@@ -67,7 +68,12 @@ impl SqlFrontEnd {
             .relation_planners()
             .get_or_insert_default()
             .insert(0, relations);
-        let markers = [window_udf(), session_window_udf(), window_time_udf()];
+        let markers = [
+            window_udf(),
+            session_window_udf(),
+            window_time_udf(),
+            as_of_udf(),
+        ];
         let spark = self.flavour == Flavour::Spark;
         let analyzer = builder.analyzer().get_or_insert_default();
         analyzer.rules.push(Arc::new(AnsiAggregates::new(spark)));

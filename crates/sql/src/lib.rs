@@ -29,6 +29,7 @@
 
 mod analyzer;
 mod ansi_aggregates;
+mod as_of;
 mod calls;
 mod checked;
 mod coercion;
@@ -53,6 +54,7 @@ mod window_spec;
 
 pub use analyzer::SparkSemantics;
 pub use ansi_aggregates::AnsiAggregates;
+pub use as_of::{AS_OF, as_of, as_of_udf, as_of_within, within_micros};
 pub use checked::{checked_arithmetic, checked_expression};
 pub use coercion::SparkCoercion;
 pub use dialect::SparkDialect;

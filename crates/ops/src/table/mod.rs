@@ -23,7 +23,7 @@ use datafusion::{
 };
 use std::sync::Arc;
 
-use crate::{epoch_time::EpochTimeExec, scan::SourceScanExec};
+use crate::{as_of::AsOfJoinExec, epoch_time::EpochTimeExec, scan::SourceScanExec};
 
 /// Whether some leaf of `plan` is a stream.
 pub fn reads_stream(plan: &Arc<dyn ExecutionPlan>) -> bool {
@@ -69,9 +69,20 @@ pub fn keeps_build_side(join: &HashJoinExec) -> bool {
     only_reads && *join.partition_mode() == PartitionMode::CollectLeft && is_fixed(join.left())
 }
 
+/// Whether an AS OF join can keep its table sorted from epoch to epoch: the table is the same.
+pub fn keeps_sorted(join: &AsOfJoinExec) -> bool {
+    is_fixed(join.table())
+}
+
 /// The node for the next epoch: with what it has built over static tables if it can be kept, and else as it was before
 /// it ran.
 pub(crate) fn reset(node: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    if node
+        .downcast_ref::<AsOfJoinExec>()
+        .is_some_and(keeps_sorted)
+    {
+        return Ok(node);
+    }
     match node.downcast_ref::<HashJoinExec>() {
         Some(join) if keeps_build_side(join) => Ok(node),
         _ => node.reset_state(),

@@ -12,6 +12,7 @@ use headwater_core::{Error, OutputMode, Result};
 use super::{aggregates_stream, internal};
 use crate::{
     join::{JoinTimes, is_stream_join},
+    nodes::as_of_join::AsOfJoinNode,
     stream_table::reads_stream,
     streaming_plan::PlanSettings,
 };
@@ -41,6 +42,18 @@ pub(super) fn check_join(join: &Join, settings: &PlanSettings) -> Result<()> {
         return Err(Error::invalid(
             "INTERSECT with a stream is refused because Spark 4.3 refuses it: write a semi join, or turn strict Spark \
              compatibility off",
+        ));
+    }
+    Ok(())
+}
+
+/// The nearest row of a stream may be one that has yet to come.
+pub(super) fn check_as_of(join: &AsOfJoinNode) -> Result<()> {
+    if reads_stream(&join.right) {
+        return Err(Error::invalid(
+            "the right side of an AS OF join is a stream, whose nearest row may be one that has yet to come: put a \
+             table there, or join the streams by a range of their event times and take the nearest with \
+             max_by(…) per row of the left",
         ));
     }
     Ok(())

@@ -17,11 +17,18 @@ use headwater_core::{Error, OutputMode, Result};
 
 pub(crate) use self::join::check_joins;
 use self::{
-    aggregate::check_aggregate, chain::check_above_aggregation, dedup::check_dedup,
-    join::check_join, limit::check_limit, session::check_sessions,
+    aggregate::check_aggregate,
+    chain::check_above_aggregation,
+    dedup::check_dedup,
+    join::{check_as_of, check_join},
+    limit::check_limit,
+    session::check_sessions,
 };
 use crate::{
-    nodes::{dedup::DedupNode, session_aggregate::SessionAggregateNode, watermark::WatermarkNode},
+    nodes::{
+        as_of_join::AsOfJoinNode, dedup::DedupNode, session_aggregate::SessionAggregateNode,
+        watermark::WatermarkNode,
+    },
     stream_table::{is_streaming, reads_stream},
     streaming_plan::PlanSettings,
     time_column::{has_watermark, time_marks},
@@ -128,6 +135,9 @@ fn check_node(node: &LogicalPlan, settings: &PlanSettings) -> Result<()> {
             }
             if let Some(sessions) = node.downcast_ref::<SessionAggregateNode>() {
                 return check_sessions(sessions, settings);
+            }
+            if let Some(join) = node.downcast_ref::<AsOfJoinNode>() {
+                return check_as_of(join);
             }
             match node.downcast_ref::<WatermarkNode>() {
                 Some(watermark) if has_watermark(&watermark.input) => Err(Error::invalid(format!(

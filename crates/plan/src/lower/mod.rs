@@ -1,6 +1,7 @@
 //! From the optimised logical plan to the physical plan that epochs are bound to.
 
 mod aggregate;
+mod as_of;
 mod dedup;
 mod join;
 mod session;
@@ -31,10 +32,11 @@ use headwater_ops::{
 };
 
 use self::{
-    aggregate::stateful_aggregate, dedup::dedup, join::stream_join, session::session_aggregate,
-    tables::beside_tables,
+    aggregate::stateful_aggregate, as_of::as_of_join, dedup::dedup, join::stream_join,
+    session::session_aggregate, tables::beside_tables,
 };
 use crate::nodes::{
+    as_of_join::AsOfJoinNode,
     dedup::DedupNode,
     epoch_time::{EPOCH_TIME, EpochTimeNode},
     limit::StreamLimitNode,
@@ -131,6 +133,17 @@ impl ExtensionPlanner for StreamingNodePlanner {
             };
             let inputs = [(*left, left_input), (*right, right_input)];
             return stream_join(join, inputs, &plan_expr).map(Some);
+        }
+        if let Some(join) = node.downcast_ref::<AsOfJoinNode>() {
+            let ([left, right], [left_input, right_input]) = (logical_inputs, physical_inputs)
+            else {
+                return Ok(None);
+            };
+            let plan_expr = |expr: &Expr, schema: &DFSchema| {
+                planner.create_physical_expr(expr, schema, session, planning_ctx)
+            };
+            let inputs = [(*left, left_input), (*right, right_input)];
+            return as_of_join(join, inputs, &plan_expr).map(Some);
         }
         if let Some(table) = node.downcast_ref::<TableNode>() {
             let subplan = plan_table(session, &table.subplan).await?;

@@ -14,7 +14,10 @@ use datafusion::{
         joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec},
     },
 };
-use headwater_ops::table::{ReadWholeExec, TableExec, Use, keeps_build_side, reads_stream};
+use headwater_ops::{
+    as_of::AsOfJoinExec,
+    table::{ReadWholeExec, TableExec, Use, keeps_build_side, keeps_sorted, reads_stream},
+};
 
 /// Tells each static table what becomes of its rows, and sees to it that streams beside tables are read to their end.
 pub(super) fn beside_tables(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -26,6 +29,17 @@ pub(super) fn beside_tables(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
         };
         if !is_join(&node) || reads_stream(left) || !reads_stream(right) {
             return Ok(Transformed::no(node));
+        }
+        let recompute = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+        if let Some(join) = node.downcast_ref::<AsOfJoinExec>() {
+            return Ok(match keeps_sorted(join) {
+                true => {
+                    let table = with_use(Arc::clone(left), Use::Read)?;
+                    let children = vec![table, Arc::clone(right)];
+                    Transformed::yes(Arc::clone(&node).replace_children(children, recompute)?)
+                }
+                false => Transformed::no(node),
+            });
         }
         let hash_join = node.downcast_ref::<HashJoinExec>();
         let table = if hash_join.is_some_and(keeps_build_side) {
@@ -40,7 +54,6 @@ pub(super) fn beside_tables(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
         } else {
             Arc::clone(right)
         };
-        let recompute = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
         let joined = Arc::clone(&node).replace_children(vec![table, stream], recompute)?;
         Ok(Transformed::yes(joined))
     })?;
@@ -48,7 +61,10 @@ pub(super) fn beside_tables(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
 }
 
 fn is_join(node: &Arc<dyn ExecutionPlan>) -> bool {
-    node.is::<HashJoinExec>() || node.is::<NestedLoopJoinExec>() || node.is::<CrossJoinExec>()
+    node.is::<AsOfJoinExec>()
+        || node.is::<HashJoinExec>()
+        || node.is::<NestedLoopJoinExec>()
+        || node.is::<CrossJoinExec>()
 }
 
 /// Sets what becomes of the rows of all tables in `plan`; those that may change at any time are always read.

@@ -1,5 +1,6 @@
 //! Logical nodes of ours, one per file. They are barriers to DataFusion's optimiser except where they say otherwise.
 
+pub(crate) mod as_of_join;
 pub(crate) mod dedup;
 pub(crate) mod epoch_time;
 pub(crate) mod limit;
