@@ -7,6 +7,7 @@ use headwater_bench::{
     batch,
     data::{self, DataSize},
     nexmark, queries,
+    state_size::{self, Operator},
     tables::Table,
 };
 use headwater_core::{Error, Result, SystemClock};
@@ -43,6 +44,15 @@ enum Command {
         /// Runs of each query.
         #[arg(long, default_value_t = 1)]
         repeat: u32,
+    },
+    /// Measure an epoch of 1,000 rows beside states of different sizes.
+    StateSize {
+        /// Keys in state, separated by commas; multiples of 2,000.
+        #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000, 1_000_000])]
+        keys: Vec<i64>,
+        /// Epochs to measure.
+        #[arg(long, default_value_t = 200)]
+        epochs: i64,
     },
     /// Let headwater answer in epochs, exactly once, with a checkpoint on the local disk.
     Nexmark {
@@ -89,6 +99,16 @@ fn run(command: Command) -> Result<()> {
             for query in queries::select(&query)? {
                 for _ in 0..repeat {
                     print_line(&batch::run(&data, &query, &clock).await?.to_line()?);
+                }
+            }
+            Ok(())
+        }),
+        Command::StateSize { keys, epochs } => runtime()?.block_on(async {
+            let clock = SystemClock::default();
+            for operator in Operator::ALL {
+                for keys in &keys {
+                    let cost = state_size::run(operator, *keys, epochs, &clock).await?;
+                    print_line(&serde_json::to_string(&cost)?);
                 }
             }
             Ok(())
