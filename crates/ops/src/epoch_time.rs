@@ -84,10 +84,6 @@ impl ExecutionPlan for EpochTimeExec {
     });
     no_expressions!();
 
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false]
     }

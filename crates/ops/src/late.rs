@@ -10,8 +10,7 @@ use datafusion::{
     error::Result,
     execution::TaskContext,
     physical_plan::{
-        ExecutionPlan, PlanProperties, SendableRecordBatchStream, execution_plan::EmissionType,
-        stream::RecordBatchStreamAdapter,
+        ExecutionPlan, PlanProperties, SendableRecordBatchStream, stream::RecordBatchStreamAdapter,
     },
 };
 use futures::StreamExt;
@@ -20,7 +19,7 @@ use headwater_core::Watermark;
 use crate::{
     binding::{BindEpoch, EpochBinding},
     expiry::Expiry,
-    node::{display_as, no_expressions, properties, unary_node},
+    node::{display_as, no_expressions, properties_of_input, unary_node},
     report::{Outbox, Report},
     runtime::EpochRuntime,
 };
@@ -39,11 +38,7 @@ impl LateFilterExec {
     /// A late filter in front of the stateful operator `operator`.
     pub fn new(input: Arc<dyn ExecutionPlan>, operator: String, expiry: Expiry) -> Self {
         Self {
-            properties: properties(
-                input.schema(),
-                input.properties().output_partitioning().partition_count(),
-                EmissionType::Incremental,
-            ),
+            properties: properties_of_input(&input),
             input,
             operator,
             expiry,

@@ -207,10 +207,6 @@ impl ExecutionPlan for StreamLimitExec {
     });
     no_expressions!();
 
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false]
     }

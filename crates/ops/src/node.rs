@@ -85,12 +85,28 @@ use datafusion::{
     arrow::datatypes::SchemaRef,
     physical_expr::EquivalenceProperties,
     physical_plan::{
-        Partitioning, PlanProperties,
+        ExecutionPlan, Partitioning, PlanProperties,
         execution_plan::{Boundedness, EmissionType, SchedulingType},
     },
 };
 
-/// Properties of a node of ours: bounded, because an epoch is; streaming; no order promised.
+/// Properties of a node that passes its input's rows on as they come, all or some: what holds of their order still does.
+pub(crate) fn properties_of_input(input: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
+    let of_input = input.properties();
+    let partitions = of_input.output_partitioning().partition_count();
+    Arc::new(
+        PlanProperties::new(
+            of_input.equivalence_properties().clone(),
+            Partitioning::UnknownPartitioning(partitions),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        )
+        .with_scheduling_type(SchedulingType::Cooperative),
+    )
+}
+
+/// Properties of a node of ours: bounded, because an epoch is; streaming; no order promised. Such a node must not say that
+/// it maintains its input's order: whoever needs one would be refused instead of getting a sort.
 pub(crate) fn properties(
     schema: SchemaRef,
     partitions: usize,

@@ -275,10 +275,6 @@ impl ExecutionPlan for AsOfJoinExec {
         ]
     }
 
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![false, true]
-    }
-
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false, false]
     }

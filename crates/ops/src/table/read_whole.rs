@@ -14,15 +14,12 @@ use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
     error::Result,
     execution::TaskContext,
-    physical_plan::{
-        ExecutionPlan, PlanProperties, RecordBatchStream, SendableRecordBatchStream,
-        execution_plan::EmissionType,
-    },
+    physical_plan::{ExecutionPlan, PlanProperties, RecordBatchStream, SendableRecordBatchStream},
 };
 use futures::{Stream, StreamExt};
 
 use crate::{
-    node::{display_as, no_expressions, properties, unary_node},
+    node::{display_as, no_expressions, properties_of_input, unary_node},
     runtime::EpochRuntime,
 };
 
@@ -97,11 +94,7 @@ impl ReadWholeExec {
     /// Sees to it that `input` is read to the end.
     pub fn new(input: Arc<dyn ExecutionPlan>) -> Self {
         Self {
-            properties: properties(
-                input.schema(),
-                input.properties().output_partitioning().partition_count(),
-                EmissionType::Incremental,
-            ),
+            properties: properties_of_input(&input),
             input,
         }
     }

@@ -3,7 +3,10 @@
 use headwater_core::OutputMode;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-use super::shape::{Filter, Gap, QueryShape, Windows};
+use super::{
+    duplicates::Duplicates,
+    shape::{Filter, Gap, QueryShape, Windows},
+};
 
 /// One row of the input.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,6 +86,8 @@ const AGGREGATES: &[&str] = &[
     "first_value(v)",
     "last_value(v)",
     "array_agg(v)",
+    "array_agg(v ORDER BY v)",
+    "first_value(v ORDER BY ts DESC, v)",
     "stddev(v)",
     "var_pop(v)",
     "median(v)",
@@ -94,8 +99,11 @@ const AGGREGATES: &[&str] = &[
     "sum(v) FILTER (WHERE v > 3)",
 ];
 
-/// Those over sessions: parts of a session that merge later have no common order of arrival.
-const SESSION_AGGREGATES: &[&str] = &[
+/// Those of them that depend on the order of arrival.
+const BY_ARRIVAL: &[&str] = &["first_value(v)", "last_value(v)", "array_agg(v)"];
+
+/// Those that do not depend on the order of arrival: parts of a session that merge later have none in common.
+const UNORDERED_AGGREGATES: &[&str] = &[
     "count(*)",
     "count(v)",
     "sum(v)",
@@ -147,6 +155,9 @@ fn query(random: &mut StdRng) -> QueryShape {
         2 => Filter::TimeBefore(BASE_MICROS + random.random_range(10..60) * SECOND),
         _ => Filter::None,
     };
+    if random.random_range(0..5) == 0 {
+        return without_duplicates(random, filter);
+    }
     if random.random_range(0..8) == 0 {
         return QueryShape {
             filter,
@@ -182,7 +193,11 @@ fn query(random: &mut StdRng) -> QueryShape {
     }
     let mode = *modes.choose(random).expect("two modes at least");
     let count = random.random_range(1..=4);
-    let aggregates = AGGREGATES.choose_multiple(random, count).copied().collect();
+    let mut aggregates: Vec<&str> = AGGREGATES.choose_multiple(random, count).copied().collect();
+    // Beside an aggregate with an order of its own nobody says in which order the others get their rows.
+    if aggregates.iter().any(|text| BY_ARRIVAL.contains(text)) {
+        aggregates.retain(|text| !text.contains("ORDER BY"));
+    }
     // What HAVING lets out in update mode depends on the epochs by definition.
     let having = (mode != OutputMode::Update && random.random_bool(0.2)).then_some("count(*) > 1");
     QueryShape {
@@ -195,6 +210,47 @@ fn query(random: &mut StdRng) -> QueryShape {
         having,
         mode,
         ..QueryShape::default()
+    }
+}
+
+/// Rows without duplicates, and maybe windows over them.
+fn without_duplicates(random: &mut StdRng, filter: Filter) -> QueryShape {
+    let delay = random
+        .random_bool(0.8)
+        .then(|| *[0, 5, 10].choose(random).expect("three delays"));
+    let count = random.random_range(0..=3);
+    let columns = ["ts", "k", "v", "b"];
+    let duplicates = Duplicates {
+        columns: columns.choose_multiple(random, count).copied().collect(),
+        within_watermark: delay.is_some() && random.random_bool(0.4),
+    };
+    let rows = QueryShape {
+        filter,
+        delay,
+        duplicates: Some(duplicates),
+        ..QueryShape::default()
+    };
+    if delay.is_none() || random.random_bool(0.5) {
+        return rows;
+    }
+    let size = *[4, 5, 10].choose(random).expect("three sizes");
+    let count = random.random_range(1..=3);
+    QueryShape {
+        window: Some(Windows {
+            size,
+            slide: *[size, 2].choose(random).expect("two slides"),
+            start: 0,
+        }),
+        keys: vec!["k"],
+        // Rows come out by key: the order of their arrival is gone.
+        aggregates: UNORDERED_AGGREGATES
+            .choose_multiple(random, count)
+            .copied()
+            .collect(),
+        mode: *[OutputMode::Append, OutputMode::Append, OutputMode::Update]
+            .choose(random)
+            .expect("two modes"),
+        ..rows
     }
 }
 
@@ -221,7 +277,7 @@ fn sessions(
         delay,
         sessions: Some(gap),
         keys,
-        aggregates: SESSION_AGGREGATES
+        aggregates: UNORDERED_AGGREGATES
             .choose_multiple(random, count)
             .copied()
             .collect(),

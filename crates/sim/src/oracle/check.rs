@@ -194,7 +194,7 @@ impl<'a> Bench<'a> {
             late = self.model.take(arrived, late_below);
             self.taken = self.arrived.len();
         }
-        self.model.end_sessions(in_force.unwrap_or(0));
+        self.model.end_epoch(in_force.unwrap_or(0));
         let operators = progress.state_operators.iter();
         let dropped: u64 = operators
             .map(|state| state.num_rows_dropped_by_watermark)
@@ -226,7 +226,15 @@ impl<'a> Bench<'a> {
         match query.mode {
             OutputMode::Complete => Ok(()),
             OutputMode::Append => {
-                let given = self.given.into_values().flatten().collect();
+                let given = self.given.into_values().flatten().collect::<Vec<Row>>();
+                if let Some(duplicates) = &query.duplicates
+                    && !duplicates.within_watermark
+                    && !query.aggregates_anything()
+                {
+                    let expected = batch_answer(query, &self.model.in_time).await?;
+                    let place = "the batch without duplicates";
+                    differ_if(row_difference(place, expected, given.clone()))?;
+                }
                 let is_final = |pair: &&Pair| {
                     !query.aggregates_anything() || Model::is_closed(pair, last_watermark)
                 };

@@ -7,6 +7,8 @@
 //!   came too late;
 //!   For sessions a model that ends them when the watermark passes says which rows make one: a session that has ended
 //!   takes in nothing more, which no answer over the finished table shows;
+//!   Where duplicates are dropped below, the batch answer drops them too, of the rows that did not come too late; those
+//!   within the watermark, which forgets keys, are dropped by a model;
 //! * update mode: the last row of each key is its row in the batch answer, again without what came too late;
 //! * an epoch that runs again gives the same rows again;
 //! * as many (row, window) pairs are reported as late as were late.
@@ -19,6 +21,7 @@
 
 mod case;
 mod check;
+mod duplicates;
 mod join;
 mod model;
 mod sessions;
@@ -26,5 +29,6 @@ mod shape;
 
 pub use case::{Case, CaseStep, Event, Interruption};
 pub use check::check;
+pub use duplicates::Duplicates;
 pub use join::{Condition, JoinCase, JoinKind, JoinRow, JoinShape, JoinStep, Range, check_join};
 pub use shape::{Filter, Gap, QueryShape, Windows};

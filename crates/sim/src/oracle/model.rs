@@ -1,6 +1,6 @@
 //! What is late and what is closed, in a few lines that know nothing of the engine.
 
-use super::{case::Event, sessions::close_sessions, shape::QueryShape};
+use super::{case::Event, duplicates::Seen, sessions::close_sessions, shape::QueryShape};
 
 /// One row in one window (or under one key that closes), and when it stops counting.
 #[derive(Debug, Clone)]
@@ -20,6 +20,9 @@ pub(super) struct Model {
     pub(super) pairs: Vec<Pair>,
     /// Rows of sessions that have ended; `pairs` holds the others.
     pub(super) ended: Vec<Pair>,
+    /// Rows that were not late where duplicates are dropped, those included.
+    pub(super) in_time: Vec<Event>,
+    seen: Seen,
 }
 
 impl Model {
@@ -29,11 +32,14 @@ impl Model {
             watermark: 0,
             pairs: Vec::new(),
             ended: Vec::new(),
+            in_time: Vec::new(),
+            seen: Seen::default(),
         }
     }
 
-    /// Ends the sessions that the watermark in force in an epoch, in milliseconds, has passed.
-    pub(super) fn end_sessions(&mut self, in_force: i64) {
+    /// Ends the sessions and forgets the keys that the watermark in force in an epoch, in milliseconds, has passed.
+    pub(super) fn end_epoch(&mut self, in_force: i64) {
+        self.seen.forget(in_force);
         if self.shape.sessions.is_some() && self.closes() {
             let ended = close_sessions(&mut self.pairs, &self.shape.keys, in_force);
             self.ended.extend(ended);
@@ -60,6 +66,17 @@ impl Model {
             }
             if !passes {
                 continue;
+            }
+            if let Some(duplicates) = &shape.duplicates {
+                let is_late = |time: i64| time <= late_below.saturating_mul(1_000);
+                if shape.delay.is_some() && event.time.is_some_and(is_late) {
+                    late += 1;
+                    continue;
+                }
+                self.in_time.push(event.clone());
+                if !self.seen.is_first(event, duplicates, shape.delay) {
+                    continue;
+                }
             }
             let (closed, open): (Vec<Pair>, Vec<Pair>) = self
                 .pairs_of(event)

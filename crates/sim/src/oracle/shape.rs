@@ -6,7 +6,7 @@ use datafusion::prelude::lit;
 use headwater::{DataFrame, session_window, sql::window_udf};
 use headwater_core::{OutputMode, Result};
 
-use super::case::Event;
+use super::{case::Event, duplicates::Duplicates};
 
 /// Which rows count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub struct QueryShape {
     pub filter: Filter,
     /// Delay of the watermark in seconds.
     pub delay: Option<i64>,
+    /// Rows that are dropped below everything else.
+    pub duplicates: Option<Duplicates>,
     /// Windows to group by.
     pub window: Option<Windows>,
     /// Sessions to group by, in place of windows.
@@ -170,6 +172,10 @@ impl QueryShape {
             }
             None => frame,
         };
+        let frame = match &self.duplicates {
+            Some(duplicates) => duplicates.drop_from(frame)?,
+            None => frame,
+        };
         let mut keys = Vec::new();
         let mut output = Vec::new();
         if let Some(windows) = self.window {
@@ -251,6 +257,9 @@ impl fmt::Display for QueryShape {
         }
         if let Some(filter) = self.filter.sql() {
             write!(f, ", where {filter}")?;
+        }
+        if let Some(duplicates) = &self.duplicates {
+            write!(f, ", {duplicates}")?;
         }
         if let Some(w) = self.window {
             write!(f, ", windows {} s / {} s + {} s", w.size, w.slide, w.start)?;
