@@ -2,6 +2,7 @@
 //!
 //! * `traces`: what a reference engine was recorded doing, epoch by epoch.
 //! * `bad_input`: damaged input and checkpoints, full disks, failing sinks.
+//! * `processors`: arbitrary state: every kind of state and timer, under every interruption, and against models.
 //! * `crash`: power failures at every durable step, processes killed at random moments, faults of the engine seeded.
 
 #![expect(
@@ -12,4 +13,5 @@
 
 mod bad_input;
 mod crash;
+mod processors;
 mod traces;

@@ -29,7 +29,9 @@ use crate::{
     recover::Checkpoint,
     settings::Settings,
     tally::Tally,
-    trigger::{EpochDecision, TriggerFacts, decide_epoch, no_data_epoch_is_due},
+    trigger::{
+        EpochDecision, NextTimer, TriggerFacts, decide_epoch, no_data_epoch_is_due, timer_is_due,
+    },
     watermarks::{WatermarkNode, next_watermarks},
 };
 
@@ -118,6 +120,8 @@ pub struct Driver {
     pub(crate) replay: Option<Planned>,
     /// The watermark in force in the last epoch of this run.
     pub(crate) last_in_force: Option<Watermark>,
+    /// What is known of timers that follow the clock.
+    pub(crate) next_timer: NextTimer,
     /// Epochs that this run has committed.
     pub(crate) epochs_run: u64,
     /// When the last trigger that ran an epoch began.
@@ -172,7 +176,32 @@ impl Driver {
 
     /// Resolves when the next step may find something to do.
     pub async fn changed(&self) {
-        discover::changed(&self.sources).await;
+        tokio::select! {
+            () = discover::changed(&self.sources) => {}
+            () = self.timer() => {}
+        }
+    }
+
+    /// Resolves when an epoch is to run for a timer that follows the clock; never if there is none.
+    async fn timer(&self) {
+        match self.next_timer {
+            _ if self.runs_at_every_trigger() => {}
+            NextTimer::At(at) if self.settings.no_data_epochs => self.clock.sleep_until(at).await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    fn follows_clock(&self) -> bool {
+        self.plan.operators().iter().any(|o| o.follows_clock)
+    }
+
+    /// Whether each trigger runs an epoch, as Spark does as soon as an operator may have timers that follow the clock.
+    fn runs_at_every_trigger(&self) -> bool {
+        self.settings.strict_spark
+            && self.settings.no_data_epochs
+            && self.trigger != Trigger::AvailableNow
+            && self.follows_clock()
+            && self.epochs_run > 0
     }
 
     /// Waits for background work. Call it when no step is to follow.
@@ -215,6 +244,7 @@ impl Driver {
             .await
             .map_err(|error| error.context(format!("{label}, epoch {epoch}")))?;
         span.record("rows", tally.input_rows());
+        self.next_timer = tally.next_timer.map_or(NextTimer::None, NextTimer::At);
         let progress = self.report(&planned, began, phases, &tally).await;
         self.previous_trigger = Some(began);
         self.say("Waiting for next trigger", None, false);
@@ -242,16 +272,24 @@ impl Driver {
             }
         };
         let wanted = self.plan.operators().iter().any(|o| o.wants_no_data_epoch);
+        let no_data_due = no_data_epoch_is_due(
+            self.settings.no_data_epochs,
+            wanted,
+            self.last_in_force,
+            self.watermarks.global,
+        );
+        let timer_due = timer_is_due(
+            self.settings.no_data_epochs,
+            self.runs_at_every_trigger(),
+            self.epochs_run,
+            self.next_timer,
+            now,
+        );
         let decision = decide_epoch(&TriggerFacts {
             trigger: self.trigger,
             epochs_run: self.epochs_run,
             new_data: ranges.iter().any(Option::is_some),
-            no_data_due: no_data_epoch_is_due(
-                self.settings.no_data_epochs,
-                wanted,
-                self.last_in_force,
-                self.watermarks.global,
-            ),
+            no_data_due: no_data_due || timer_due,
         });
         Ok(match decision {
             EpochDecision::Idle => NextEpoch::Idle,

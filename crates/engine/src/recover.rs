@@ -28,6 +28,7 @@ use crate::{
     handle::StreamingQueryStatus,
     housekeeping::{Housekeeping, manifest_of},
     progress::OperatorFacts,
+    trigger::NextTimer,
     watermarks::WatermarkNode,
 };
 
@@ -175,6 +176,14 @@ impl Driver {
         let standing = stand(&recovery.start)?;
         // Spark forgets at a stop that an epoch without data was due, and its windows wait for new data.
         let last_in_force = standing.in_force.filter(|_| !spec.settings.strict_spark);
+        // Spark forgets timers at a stop in the same way: they wait for new data.
+        let may_have_timers = plan.operators().iter().any(|o| o.follows_clock)
+            && standing.next > Epoch::FIRST
+            && !spec.settings.strict_spark;
+        let next_timer = match may_have_timers {
+            true => NextTimer::Unknown,
+            false => NextTimer::None,
+        };
         let backend = Arc::new(StateBackend::new(storage, standing.manifest));
         let state = StateProvider::new(
             Arc::clone(&backend),
@@ -206,6 +215,7 @@ impl Driver {
             watermarks: standing.watermarks,
             replay: standing.replay,
             last_in_force,
+            next_timer,
             epochs_run: 0,
             previous_trigger: None,
             is_broken: false,

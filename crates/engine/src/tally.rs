@@ -67,6 +67,8 @@ pub(crate) struct Tally {
     pub(crate) operators: BTreeMap<String, StateTally>,
     /// Further numbers by operator and name.
     pub(crate) metrics: BTreeMap<String, BTreeMap<String, u64>>,
+    /// When the earliest timer that follows the clock is due, in milliseconds.
+    pub(crate) next_timer: Option<i64>,
     /// What the sink prepared, by partition.
     pub(crate) parts: Vec<PreparedPart>,
 }
@@ -120,6 +122,10 @@ impl Tally {
             } => {
                 let all = self.metrics.entry(operator).or_default();
                 *all.entry(name).or_default() += value;
+            }
+            Report::NextTimer { at_millis, .. } => {
+                let earlier = self.next_timer.unwrap_or(i64::MAX).min(at_millis);
+                self.next_timer = Some(earlier);
             }
             Report::Part { part } => self.parts.push(part),
         }
@@ -176,6 +182,10 @@ mod tests {
             name: "duplicates".to_owned(),
             value,
         };
+        let timer = |at_millis| Report::NextTimer {
+            operator: "agg".to_owned(),
+            at_millis,
+        };
         let mut tally = Tally::default();
         for report in [
             part(1, 5),
@@ -203,6 +213,9 @@ mod tests {
             },
             duplicates(3),
             duplicates(4),
+            timer(70),
+            timer(50),
+            timer(60),
         ] {
             tally.add(report);
         }
@@ -217,5 +230,6 @@ mod tests {
         let agg = tally.operators["agg"];
         assert_eq!((agg.total, agg.late), (7, 2));
         assert_eq!(tally.metrics["agg"]["duplicates"], 7);
+        assert_eq!(tally.next_timer, Some(50));
     }
 }

@@ -13,7 +13,7 @@ pub struct TriggerFacts {
     pub epochs_run: u64,
     /// A source offers an increment, be it an empty one.
     pub new_data: bool,
-    /// An epoch without data is due: see [`no_data_epoch_is_due`].
+    /// An epoch without data is due: see [`no_data_epoch_is_due`] and [`timer_is_due`].
     pub no_data_due: bool,
 }
 
@@ -52,6 +52,35 @@ pub fn no_data_epoch_is_due(
     now: Watermark,
 ) -> bool {
     enabled && wanted && last.is_some_and(|last| now > last)
+}
+
+/// What is known of the timers that follow the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextTimer {
+    /// There is none.
+    None,
+    /// An earlier run may have set some.
+    Unknown,
+    /// The earliest is due then, in milliseconds since 1970; not later.
+    At(i64),
+}
+
+/// Whether an epoch runs for timers that follow the clock. As recorded of Spark, one runs at `every_trigger` after the
+/// first epoch of a run; otherwise when a timer is due, and once after a restart to learn when that is.
+pub fn timer_is_due(
+    enabled: bool,
+    every_trigger: bool,
+    epochs_run: u64,
+    next: NextTimer,
+    now: i64,
+) -> bool {
+    let due = match next {
+        _ if every_trigger => epochs_run > 0,
+        NextTimer::None => false,
+        NextTimer::Unknown => true,
+        NextTimer::At(at) => at <= now,
+    };
+    enabled && due
 }
 
 /// The next tick of a trigger after `now` (milliseconds since 1970): the first multiple of the interval that is still
@@ -124,6 +153,22 @@ mod tests {
             !no_data_epoch_is_due(true, true, None, risen),
             "not after a restart"
         );
+    }
+
+    #[test]
+    fn an_epoch_runs_when_a_timer_is_due_or_unknown_or_at_every_trigger() {
+        for (every_trigger, epochs_run, next, now, expected) in [
+            (false, 1, NextTimer::None, 5, false),
+            (false, 0, NextTimer::Unknown, 5, true),
+            (false, 1, NextTimer::At(5), 4, false),
+            (false, 1, NextTimer::At(5), 5, true),
+            (true, 0, NextTimer::At(5), 5, false),
+            (true, 1, NextTimer::None, 5, true),
+        ] {
+            let due = |enabled| timer_is_due(enabled, every_trigger, epochs_run, next, now);
+            assert_eq!(due(true), expected, "{every_trigger} {epochs_run} {next:?}");
+            assert!(!due(false));
+        }
     }
 
     #[test]

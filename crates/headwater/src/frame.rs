@@ -22,6 +22,7 @@ use crate::{
     error::from_datafusion,
     explode::{explode, exploded, takes_lists_apart},
     group::GroupedFrame,
+    group_by_key::KeyedFrame,
     services::Services,
     window::named_window,
     writer::StreamWriter,
@@ -192,7 +193,7 @@ impl DataFrame {
         }
     }
 
-    fn no_column(&self, name: &str) -> Error {
+    pub(crate) fn no_column(&self, name: &str) -> Error {
         let fields = self.inner.schema().fields();
         let known: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
         Error::invalid(format!(
@@ -267,6 +268,19 @@ impl DataFrame {
             }
         }
         Ok(GroupedFrame { frame: self, keys })
+    }
+
+    /// Groups by keys for code of one's own, which sees the rows of each key and keeps state; see [`crate::processor`].
+    /// The code sees all columns of this frame.
+    ///
+    /// # Errors
+    /// `Invalid` if a column does not exist.
+    pub fn group_by_key<I>(self, keys: I) -> Result<KeyedFrame>
+    where
+        I: IntoIterator,
+        I::Item: IntoExpr,
+    {
+        KeyedFrame::new(self, keys)
     }
 
     /// Aggregates all rows into one.

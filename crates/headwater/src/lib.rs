@@ -79,8 +79,10 @@ mod explode;
 mod finished;
 mod frame;
 mod group;
+mod group_by_key;
 mod location;
 pub mod prelude;
+pub mod processor;
 mod reader;
 mod services;
 mod session;
@@ -99,6 +101,7 @@ pub use batch_reader::BatchReader;
 pub use columns::IntoExpr;
 pub use frame::DataFrame;
 pub use group::GroupedFrame;
+pub use group_by_key::{KeyedFrame, StatefulOptions};
 pub use headwater_core::{
     Clock, Epoch, Error, ErrorKind, Options, OutputMode, Result, Sink, SinkProvider, Source,
     SourceProvider, Storage, StreamingQueryProgress, Trigger,

@@ -9,6 +9,7 @@ use datafusion::{common::DFSchema, execution::SessionState, logical_expr::Expr};
 use headwater_connect::registry::ConnectorRegistry;
 use headwater_core::{Clock, Error, Result};
 use headwater_engine::{Settings, StreamingQueryManager};
+use headwater_ops::processor::ProcessorRegistry;
 use headwater_sql::SqlFrontEnd;
 
 use crate::error::from_datafusion;
@@ -20,6 +21,7 @@ pub(crate) struct Services {
     pub(crate) front_end: SqlFrontEnd,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) processors: Arc<ProcessorRegistry>,
 }
 
 impl Services {

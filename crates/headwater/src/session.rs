@@ -14,6 +14,7 @@ use datafusion::{
 use headwater_connect::{memory::MemoryStream, registry::ConnectorRegistry};
 use headwater_core::{Clock, Error, Result, SourceProvider, SystemClock};
 use headwater_engine::{Settings, StreamingQueryManager};
+use headwater_ops::processor::{GroupFunction, IntoColumns, ProcessorRegistry, StatefulProcessor};
 use headwater_plan::StreamTable;
 use headwater_sql::SqlFrontEnd;
 
@@ -180,6 +181,33 @@ impl Session {
         self.context.register_udaf(function);
     }
 
+    /// Registers a processor for [`KeyedFrame::transform_with_state`](crate::KeyedFrame::transform_with_state). One of
+    /// that name is replaced, for queries that start later. The name is part of a query: it must be the same when the
+    /// query is started on its checkpoint again.
+    pub fn register_processor(&self, name: &str, processor: impl StatefulProcessor) {
+        self.services
+            .processors
+            .register_processor(name, Arc::new(processor));
+    }
+
+    /// Registers a function for [`KeyedFrame::flat_map_groups_with_state`](crate::KeyedFrame::flat_map_groups_with_state)
+    /// and [`map_groups_with_state`](crate::KeyedFrame::map_groups_with_state), with the columns of its state and of its
+    /// output. What is said of names at [`Self::register_processor`] holds here too.
+    ///
+    /// # Errors
+    /// `Invalid` if state or output have no columns.
+    pub fn register_group_function(
+        &self,
+        name: &str,
+        state: impl IntoColumns,
+        output: impl IntoColumns,
+        function: impl GroupFunction,
+    ) -> Result<()> {
+        self.services
+            .processors
+            .register_group_function(name, state, output, Arc::new(function))
+    }
+
     /// The streaming queries of this session.
     pub fn streams(&self) -> &StreamingQueryManager {
         &self.services.queries
@@ -293,8 +321,12 @@ impl SessionBuilder {
             front_end,
             settings: self.settings,
             clock: self.clock,
+            processors: Arc::new(ProcessorRegistry::default()),
         });
-        let mut config = self.config.with_extension(Arc::clone(&services));
+        let mut config = self
+            .config
+            .with_extension(Arc::clone(&services))
+            .with_extension(Arc::clone(&services.processors));
         config.options_mut().execution.time_zone = Some(self.time_zone);
         let builder = SessionStateBuilder::new()
             .with_config(config)

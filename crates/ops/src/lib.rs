@@ -25,6 +25,7 @@ pub mod key_index;
 pub mod late;
 pub mod limit;
 pub mod normal_float;
+pub mod processor;
 pub mod report;
 pub mod runtime;
 pub mod scan;
@@ -56,6 +57,7 @@ fn as_bindable(node: &Arc<dyn ExecutionPlan>) -> Option<&dyn binding::BindEpoch>
         aggregate::StatefulAggregateExec,
         dedup::DedupExec,
         session::SessionAggregateExec,
+        processor::ProcessorExec,
         limit::StreamLimitExec,
         join::StreamJoinExec,
         sink::SinkExec,

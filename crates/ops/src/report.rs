@@ -65,6 +65,13 @@ pub enum Report {
         /// What one partition counted.
         value: u64,
     },
+    /// When the earliest timer that follows the clock is due.
+    NextTimer {
+        /// The operator.
+        operator: String,
+        /// Milliseconds since 1970; it may be too early, never too late.
+        at_millis: i64,
+    },
     /// A part that the sink prepared.
     Part {
         /// As it goes into the commit record.

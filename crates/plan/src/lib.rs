@@ -24,6 +24,7 @@ mod window_expr;
 
 pub use lower::StreamingNodePlanner;
 pub use nodes::dedup::{drop_duplicates, drop_duplicates_within_watermark};
+pub use nodes::processor::{ProcessorCall, call_processor, processor_input};
 pub use nodes::watermark::{watermark_node, with_watermark};
 pub use stream_table::{StreamTable, is_streaming};
 pub use streaming_plan::{

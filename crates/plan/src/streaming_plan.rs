@@ -76,6 +76,8 @@ pub struct OperatorInfo {
     pub fingerprint: serde_json::Value,
     /// Whether an epoch without data runs for it when the watermark rose.
     pub wants_no_data_epoch: bool,
+    /// Whether it has timers that follow the clock, for which an epoch without data runs when they are due.
+    pub follows_clock: bool,
     /// Why its state grows without bound, if it does, with what to write instead.
     pub grows: Vec<String>,
 }

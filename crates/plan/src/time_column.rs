@@ -12,7 +12,7 @@ use headwater_core::Delay;
 use crate::{
     nodes::{
         as_of_join::AsOfJoinNode, dedup::DedupNode, epoch_time::EpochTimeNode,
-        limit::StreamLimitNode, session_aggregate::SessionAggregateNode,
+        limit::StreamLimitNode, processor::ProcessorNode, session_aggregate::SessionAggregateNode,
         stateful_aggregate::StatefulAggregateNode, stream_join::StreamJoinNode,
         watermark::WatermarkNode, windows::AssignWindowsNode,
     },
@@ -105,6 +105,8 @@ pub(crate) fn time_marks(plan: &LogicalPlan) -> Result<Vec<Option<TimeMark>>> {
                 joined_marks(&join.left, &join.right, join.join_type)?
             } else if let Some(join) = node.downcast_ref::<AsOfJoinNode>() {
                 joined_marks(&join.left, &join.right, join.as_of.join_type)?
+            } else if let Some(processor) = node.downcast_ref::<ProcessorNode>() {
+                processor_marks(processor)?
             } else if let Some(time) = node.downcast_ref::<EpochTimeNode>() {
                 time_marks(&time.input)?
             } else {
@@ -137,6 +139,21 @@ pub(crate) fn time_marks(plan: &LogicalPlan) -> Result<Vec<Option<TimeMark>>> {
     let mut marks = marks;
     marks.resize(plan.schema().fields().len(), None);
     Ok(marks)
+}
+
+/// Only the column that the processor declares to carry event time does, by the watermark below.
+fn processor_marks(processor: &ProcessorNode) -> Result<Vec<Option<TimeMark>>> {
+    let below = time_marks(&processor.input)?.into_iter().flatten().next();
+    let fields = processor.spec.output.fields().iter();
+    Ok(fields
+        .map(|field| {
+            let mark = below.filter(|_| processor.call.event_time.as_ref() == Some(field.name()));
+            mark.map(|mark| TimeMark {
+                form: TimeForm::Time,
+                ..mark
+            })
+        })
+        .collect())
 }
 
 fn joined_marks(

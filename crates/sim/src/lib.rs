@@ -13,6 +13,7 @@ pub mod compare;
 pub mod conformance;
 pub mod listed;
 pub mod oracle;
+pub mod processors;
 pub mod run;
 pub mod scenario;
 pub mod types;

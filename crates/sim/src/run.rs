@@ -23,6 +23,7 @@ use crate::{
     calls,
     cell::{self, Row},
     compare::{Found, FoundBatch, FoundState, Leniency, Outcome},
+    processors,
     scenario::{Restart, Scenario, Step},
     types, values,
 };
@@ -41,8 +42,11 @@ const MOST_EPOCHS: usize = 1_000;
 /// # Errors
 /// Only for what is wrong with the scenario or unknown to the runner; errors of the query are part of what was found.
 pub async fn play(scenario: &Scenario) -> Result<Found> {
-    if scenario.query.sql.is_none() && scenario.query.calls.is_none() {
-        return Err(Error::invalid("arbitrary state is not supported yet"));
+    let query = &scenario.query;
+    if query.sql.is_none() && query.calls.is_none() && !processors::is_program(&scenario.name) {
+        return Err(Error::data(
+            "the scenario has neither SQL nor calls, and its query is not written out by name",
+        ));
     }
     let steps = scenario.parsed_steps()?;
     let mut player = Player::new(scenario)?;
@@ -147,7 +151,7 @@ impl<'a> Player<'a> {
         match (&self.scenario.query.sql, &self.scenario.query.calls) {
             (Some(sql), _) => self.session.sql(sql).await,
             (None, Some(calls)) => calls::build(&self.session, calls).await,
-            (None, None) => Err(Error::data("the scenario has no query")),
+            (None, None) => processors::build(&self.session, &self.scenario.name).await,
         }
     }
 
@@ -349,6 +353,7 @@ fn session(
         .time_zone(zone)
         .clock(clock_of(clock))
         .build()?;
+    processors::register(&session)?;
     for (name, stream) in streams {
         session.register_stream(name, Arc::new(stream.provider()))?;
     }

@@ -178,6 +178,14 @@ impl RowStore {
         Ok(rows.places.iter().map(expiry).collect())
     }
 
+    /// No row expires before this, in milliseconds; `None` if no row ever does. Where rows were removed it may be too
+    /// early, until [`Self::expire`] is called for it. Costs a step for each segment.
+    pub fn earliest_expiry(&self) -> Option<i64> {
+        let segments = self.segments.iter();
+        let expiring = segments.filter(|segment| segment.rows > 0 && !segment.never_expires());
+        expiring.map(|segment| segment.earliest).min()
+    }
+
     /// Whether each of these rows is marked.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 use datafusion::logical_expr::LogicalPlan;
 use headwater_core::{Error, OutputMode, Result};
 
-use super::aggregates_stream;
+use super::{aggregates_stream, calls_processor};
 
 /// Refuses the operator `what` if its input has an aggregation that gives its groups out more than once.
 pub(super) fn check_above_aggregation(
@@ -14,7 +14,17 @@ pub(super) fn check_above_aggregation(
     input: &LogicalPlan,
     mode: OutputMode,
 ) -> Result<()> {
-    if mode == OutputMode::Append || !aggregates_stream(input) {
+    if mode == OutputMode::Append {
+        return Ok(());
+    }
+    if calls_processor(input) {
+        return Err(Error::invalid(format!(
+            "{what} above arbitrary state needs append mode, since in {mode} mode a row that arbitrary state gives out \
+             may replace one that it gave out before: use append mode, or write the inner result to a table and read \
+             that as a stream",
+        )));
+    }
+    if !aggregates_stream(input) {
         return Ok(());
     }
     Err(Error::invalid(format!(

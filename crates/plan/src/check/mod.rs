@@ -7,6 +7,7 @@ mod chain;
 mod dedup;
 mod join;
 mod limit;
+mod processor;
 mod session;
 
 use datafusion::{
@@ -22,12 +23,13 @@ use self::{
     dedup::check_dedup,
     join::{check_as_of, check_join},
     limit::check_limit,
+    processor::check_processor,
     session::check_sessions,
 };
 use crate::{
     nodes::{
-        as_of_join::AsOfJoinNode, dedup::DedupNode, session_aggregate::SessionAggregateNode,
-        watermark::WatermarkNode,
+        as_of_join::AsOfJoinNode, dedup::DedupNode, processor::ProcessorNode,
+        session_aggregate::SessionAggregateNode, watermark::WatermarkNode,
     },
     stream_table::{is_streaming, reads_stream},
     streaming_plan::PlanSettings,
@@ -66,8 +68,17 @@ pub(crate) fn aggregates_stream(plan: &LogicalPlan) -> bool {
     .unwrap_or(false)
 }
 
+/// Whether arbitrary state over a stream stands in `plan`.
+pub(crate) fn calls_processor(plan: &LogicalPlan) -> bool {
+    plan.exists(|node| {
+        Ok(matches!(node, LogicalPlan::Extension(extension)
+            if extension.node.as_any().is::<ProcessorNode>()))
+    })
+    .unwrap_or(false)
+}
+
 fn check_mode(plan: &LogicalPlan, mode: OutputMode) -> Result<()> {
-    if mode == OutputMode::Complete && !aggregates_stream(plan) {
+    if mode == OutputMode::Complete && !aggregates_stream(plan) && !calls_processor(plan) {
         return Err(Error::invalid(
             "complete mode gives out the whole result each time, which without an aggregation would be the whole \
              stream: use append mode",
@@ -132,6 +143,9 @@ fn check_node(node: &LogicalPlan, settings: &PlanSettings) -> Result<()> {
             let node = extension.node.as_any();
             if let Some(dedup) = node.downcast_ref::<DedupNode>() {
                 return check_dedup(dedup, settings);
+            }
+            if let Some(processor) = node.downcast_ref::<ProcessorNode>() {
+                return check_processor(processor, settings);
             }
             if let Some(sessions) = node.downcast_ref::<SessionAggregateNode>() {
                 return check_sessions(sessions, settings);

@@ -4,6 +4,7 @@ mod aggregate;
 mod as_of;
 mod dedup;
 mod join;
+mod processor;
 mod session;
 mod tables;
 
@@ -28,18 +29,20 @@ use datafusion::{
 use headwater_ops::{
     aggregate::StatefulAggregateExec, dedup::DedupExec, epoch_time::EpochTimeExec,
     event_time::EventTimeExec, join::StreamJoinExec, limit::StreamLimitExec,
-    session::SessionAggregateExec, sink::SinkExec, table::TableExec, window::AssignWindowsExec,
+    processor::ProcessorExec, session::SessionAggregateExec, sink::SinkExec, table::TableExec,
+    window::AssignWindowsExec,
 };
 
 use self::{
     aggregate::stateful_aggregate, as_of::as_of_join, dedup::dedup, join::stream_join,
-    session::session_aggregate, tables::beside_tables,
+    processor::processor, session::session_aggregate, tables::beside_tables,
 };
 use crate::nodes::{
     as_of_join::AsOfJoinNode,
     dedup::DedupNode,
     epoch_time::{EPOCH_TIME, EpochTimeNode},
     limit::StreamLimitNode,
+    processor::ProcessorNode,
     session_aggregate::SessionAggregateNode,
     stateful_aggregate::StatefulAggregateNode,
     stream_join::StreamJoinNode,
@@ -99,6 +102,8 @@ pub(crate) async fn lower(
                 Arc::new(dedup.with_exchange(partitions)?)
             } else if let Some(join) = node.downcast_ref::<StreamJoinExec>() {
                 Arc::new(join.with_exchange(partitions)?)
+            } else if let Some(processor) = node.downcast_ref::<ProcessorExec>() {
+                Arc::new(processor.with_exchange(partitions)?)
             } else {
                 return Ok(Transformed::no(node));
             };
@@ -149,6 +154,9 @@ impl ExtensionPlanner for StreamingNodePlanner {
             let subplan = plan_table(session, &table.subplan).await?;
             let exec = TableExec::new(table.number, subplan, table.is_versioned);
             return Ok(Some(Arc::new(exec)));
+        }
+        if let Some(node) = node.downcast_ref::<ProcessorNode>() {
+            return processor(node, logical_inputs, physical_inputs).map(Some);
         }
         let ([logical], [input]) = (logical_inputs, physical_inputs) else {
             return Ok(None);

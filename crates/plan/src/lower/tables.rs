@@ -16,6 +16,7 @@ use datafusion::{
 };
 use headwater_ops::{
     as_of::AsOfJoinExec,
+    processor::ProcessorExec,
     table::{ReadWholeExec, TableExec, Use, keeps_build_side, keeps_sorted, reads_stream},
 };
 
@@ -27,6 +28,14 @@ pub(super) fn beside_tables(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
         let [left, right] = children.as_slice() else {
             return Ok(Transformed::no(node));
         };
+        if node.is::<ProcessorExec>() {
+            // An initial state is read in the first epoch and never again.
+            let table = with_use(Arc::clone(right), Use::Read)?;
+            let children = vec![Arc::clone(left), table];
+            let recompute = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+            let read = Arc::clone(&node).replace_children(children, recompute)?;
+            return Ok(Transformed::yes(read));
+        }
         if !is_join(&node) || reads_stream(left) || !reads_stream(right) {
             return Ok(Transformed::no(node));
         }

@@ -4,6 +4,7 @@ pub(crate) mod as_of_join;
 pub(crate) mod dedup;
 pub(crate) mod epoch_time;
 pub(crate) mod limit;
+pub(crate) mod processor;
 pub(crate) mod session_aggregate;
 pub(crate) mod stateful_aggregate;
 pub(crate) mod stream_join;

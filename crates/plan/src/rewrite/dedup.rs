@@ -41,6 +41,7 @@ impl Rewriter {
             progress_name: progress_name.to_owned(),
             fingerprint: fingerprint(&node)?,
             wants_no_data_epoch: has_watermark(&node.input),
+            follows_clock: false,
             grows: Vec::new(),
         };
         // Nearest the sink first: before what was found below.

@@ -32,6 +32,7 @@ impl Rewriter {
             progress_name: "symmetricHashJoin".to_owned(),
             fingerprint: fingerprint(&join, &times)?,
             wants_no_data_epoch: times.evicts(),
+            follows_clock: false,
             grows: times.grows(),
         };
         // Nearest the sink first: before what was found below.

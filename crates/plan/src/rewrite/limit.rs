@@ -53,6 +53,7 @@ impl Rewriter {
                     progress_name: "globalLimit".to_owned(),
                     fingerprint: json!({ "rows": fetch }),
                     wants_no_data_epoch: false,
+                    follows_clock: false,
                     grows: Vec::new(),
                 });
                 place.below_stateful()

@@ -8,6 +8,7 @@ mod dedup;
 mod join;
 mod limit;
 mod normal_keys;
+mod processor;
 mod session;
 mod sources;
 
@@ -24,7 +25,10 @@ use headwater_core::{Delay, OutputMode};
 
 use crate::{
     join::is_stream_join,
-    nodes::{dedup::DedupNode, session_aggregate::SessionAggregateNode, watermark::WatermarkNode},
+    nodes::{
+        dedup::DedupNode, processor::ProcessorNode, session_aggregate::SessionAggregateNode,
+        watermark::WatermarkNode,
+    },
     stream_table::reads_stream,
     streaming_plan::{OperatorInfo, WatermarkNodeInfo},
 };
@@ -109,6 +113,9 @@ impl Rewriter {
                 let node = extension.node.as_any();
                 if let Some(dedup) = node.downcast_ref::<DedupNode>() {
                     return self.dedup(dedup, place);
+                }
+                if let Some(processor) = node.downcast_ref::<ProcessorNode>() {
+                    return self.processor(processor, place);
                 }
                 if let Some(sessions) = node.downcast_ref::<SessionAggregateNode>() {
                     return self.sessions(sessions.clone(), place);

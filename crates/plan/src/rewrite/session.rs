@@ -33,6 +33,7 @@ impl Rewriter {
             kind: "session".to_owned(),
             progress_name: "sessionWindowStateStoreSaveExec".to_owned(),
             wants_no_data_epoch: self.mode != OutputMode::Complete,
+            follows_clock: false,
             grows: Vec::new(),
         };
         // Nearest the sink first: before what was found below.
