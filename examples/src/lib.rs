@@ -1,9 +1,11 @@
 //! Examples, one idea per file. Each is a function that a program in `bin` calls and that a test runs, so that an example
 //! that no longer works is noticed.
 
+pub mod bank_alerts;
 pub mod generate;
 pub mod hashtags;
 pub mod http_errors;
+pub mod live_scores;
 pub mod weather;
 pub mod word_count;
 

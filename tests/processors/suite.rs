@@ -90,9 +90,9 @@ async fn each_timer_fires_once() -> Result<()> {
     let steps: Vec<ProcessorStep> = (0..8)
         .map(|n| {
             step(&[
-                (n * 3, Some("a"), 1),
-                (n * 3 + 1, Some("b"), 1),
-                (n * 3, Some("a"), 1),
+                (n * 3 + 1, Some("a"), 1),
+                (n * 3 + 2, Some("b"), 1),
+                (n * 3 + 1, Some("a"), 1),
             ])
         })
         .chain([step(&[(1_000, Some("z"), 1)])])
@@ -100,8 +100,8 @@ async fn each_timer_fires_once() -> Result<()> {
     let case = transform("event_timer", TimeMode::EventTime, "0 seconds", steps);
     let played = play_processor(&case).await?;
     let fired = played.steps.concat().into_iter().filter(|row| {
-        let is_count = matches!(&row[1], cell if cell.same(&Cell::int(0)));
-        is_count || display_row(row).contains("-")
+        // A timer gives out the count as a negative number, or zero.
+        row[1].same(&Cell::int(0)) || display_row(row).contains('-')
     });
     assert_eq!(fired.count(), 16);
     check_processor(&case).await
@@ -153,9 +153,9 @@ async fn an_initial_state_is_taken_once_before_any_row() -> Result<()> {
     assert_eq!(
         super::input::shown(&played),
         [
-            vec!["{a, rows, 1, 401, 1}"],
-            vec!["{a, rows, 2, 403, 2}", "{c, rows, 1, 5, 1}"],
-            vec!["{b, rows, 1, 203, 1}"],
+            vec![r#"("a", "rows", 1, 401, 1)"#],
+            vec![r#"("a", "rows", 2, 403, 2)"#, r#"("c", "rows", 1, 5, 1)"#],
+            vec![r#"("b", "rows", 1, 203, 1)"#],
         ]
     );
     check_processor(&case).await
@@ -180,12 +180,12 @@ async fn windows_stand_above_a_processor_that_carries_event_time_on() -> Result<
             )?
             .group_by([window(col("at"), "10 seconds")])?
             .agg([count(lit(1)).alias("n")])?
-            .select_expr(["cast(window.start as bigint) / 1000000 AS start", "n"])
+            .select_expr(["cast(window.start as bigint) AS start", "n"])
     });
     let played = play_processor(&case).await?;
     assert_eq!(
         super::input::shown(&played),
-        [vec![], vec!["{0, 2}"], vec!["{10, 1}"], vec!["{20, 1}"],]
+        [vec![], vec!["(0, 2)"], vec!["(10, 1)"], vec!["(20, 1)"],]
     );
     Ok(())
 }

@@ -4,7 +4,9 @@
 //! the same on every machine (no sines, no wall clock). A test compares the files in the repository with it.
 
 mod arrival;
+mod bank;
 mod logs;
+mod matches;
 mod random;
 mod time;
 mod weather;
@@ -13,10 +15,15 @@ pub use arrival::DataFile;
 
 /// All files, in no particular order.
 pub fn all() -> Vec<DataFile> {
-    [logs::files(), weather::files()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        bank::files(),
+        logs::files(),
+        matches::files(),
+        weather::files(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[cfg(test)]

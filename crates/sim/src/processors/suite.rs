@@ -26,7 +26,9 @@ use headwater::{
     connect::memory::{MemorySink, MemoryStream},
     engine::{Driver, Step},
 };
-use headwater_core::{Clock, Error, ErrorKind, OutputMode, Result, Storage, clock::ManualClock};
+use headwater_core::{
+    Clock, Epoch, Error, ErrorKind, OutputMode, Result, Storage, clock::ManualClock,
+};
 use headwater_log::store::{FailingStorage, Fault, MemoryStorage, Operation};
 
 use crate::{
@@ -345,14 +347,22 @@ impl<'a> Bench<'a> {
         let Some((driver, sink)) = &mut self.running else {
             return Ok(false);
         };
-        let ran = matches!(Box::pin(driver.step()).await?, Step::Ran(_));
+        let ran = Box::pin(driver.step()).await?;
         let sink = sink.clone();
-        for epoch in sink.epochs() {
-            let batches = sink.rows_of(epoch).unwrap_or_default();
+        let epochs = match (&ran, self.interruption) {
+            // A start may have published an epoch that no step ran to its end.
+            (_, Interruption::FailedWrite { .. }) => sink.epochs(),
+            (Step::Ran(progress), _) => vec![Epoch(progress.batch_id)],
+            (Step::Idle | Step::Finished, _) => Vec::new(),
+        };
+        for epoch in epochs {
+            let batches = sink
+                .rows_of(epoch)
+                .ok_or_else(|| Error::internal("an epoch ran but is not published"))?;
             let rows = batches.iter().map(cell::rows).collect::<Result<Vec<_>>>()?;
             self.record(step, epoch.0, rows.concat())?;
         }
-        Ok(ran)
+        Ok(matches!(ran, Step::Ran(_)))
     }
 
     fn record(&mut self, step: usize, epoch: u64, rows: Vec<Row>) -> Result<()> {
