@@ -23,7 +23,7 @@ use headwater_state::{KeyedState, StateSpec};
 
 use crate::{
     binding::{BindEpoch, EpochBinding},
-    node::{display_as, no_expressions, properties, unary_node},
+    node::{display_as, no_expressions, properties, properties_of_input, unary_node},
     report::Report,
     runtime::{EpochRuntime, external},
     state_provider::StateAddress,
@@ -58,7 +58,10 @@ impl StreamLimitExec {
     /// A limit of `fetch` rows over all partitions of `input`.
     pub fn new(input: Arc<dyn ExecutionPlan>, fetch: u64, counting: Counting) -> Self {
         Self {
-            properties: properties(input.schema(), 1, EmissionType::Final),
+            properties: match has_one_partition(&input) {
+                true => properties_of_input(&input),
+                false => properties(input.schema(), 1, EmissionType::Final),
+            },
             input,
             fetch,
             counting,
@@ -66,6 +69,11 @@ impl StreamLimitExec {
             writes: Epoch::FIRST,
         }
     }
+}
+
+/// Whether the first rows are those of an order that the input has: a sort below must stay where it is.
+fn has_one_partition(input: &Arc<dyn ExecutionPlan>) -> bool {
+    input.properties().output_partitioning().partition_count() == 1
 }
 
 impl BindEpoch for StreamLimitExec {
@@ -206,6 +214,10 @@ impl ExecutionPlan for StreamLimitExec {
         }))
     });
     no_expressions!();
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![has_one_partition(&self.input)]
+    }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false]

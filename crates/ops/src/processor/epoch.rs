@@ -120,7 +120,7 @@ impl<'a> ProcessorEpoch<'a> {
         let numbers = self.state.keys.number(&keys.collect::<Result<Vec<_>>>()?)?;
         self.read_ahead(known)?;
         let visible: Vec<usize> = (0..arrived.visible).collect();
-        Ok(dealt(all.project(&visible)?, &numbers)?)
+        dealt(all.project(&visible)?, &numbers)
     }
 
     /// Reads the values of keys that were not known before.
