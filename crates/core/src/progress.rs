@@ -41,6 +41,10 @@ pub struct StreamingQueryProgress {
     pub sources: Vec<SourceProgress>,
     /// The sink.
     pub sink: SinkProgress,
+    /// The sink of late rows, if there is one. Its rows are those that the operators dropped
+    /// ([`StateOperatorProgress::num_rows_dropped_by_watermark`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_sink: Option<SinkProgress>,
 }
 
 /// What one stateful operator did in one epoch.

@@ -1,9 +1,12 @@
 //! The order of durable steps of one epoch, on one screen.
 //!
 //! 1. *plan n* is durable before any user code runs.
-//! 2. The sink's parts and the state's delta become durable side by side; the parts stay invisible.
+//! 2. The sinks' parts and the state's delta become durable side by side; the parts stay invisible.
 //! 3. *commit n* is created if absent: with it the epoch has happened, and no run can undo it.
 //! 4. The parts are published, idempotently, before *plan n+1*.
+//!
+//! A sink of late rows goes through the same steps, and the same record names its parts: what was dropped and what was
+//! counted become visible by one commit.
 //!
 //! Whoever fails before step 3 may discard what it prepared; from step 3 on nobody may, because the record may stand
 //! although the call that made it failed. Only a record of another run proves that ours will never stand. For the same
@@ -11,12 +14,22 @@
 
 use std::sync::Arc;
 
-use headwater_core::{Epoch, EpochWrite, ErrorKind, Result, RunId};
+use futures::join;
+use headwater_core::{Epoch, EpochWrite, ErrorKind, OutputMode, Result, RunId};
 use headwater_log::{Committed, Planned};
 use headwater_ops::{binding::EpochBinding, report::Outbox, runtime::EpochRuntime, table::Unread};
 use headwater_state::StateManifest;
 
 use crate::{discover, driver::Driver, progress::Phases, run, tally::Tally};
+
+/// An attempt at an epoch as the sink of late rows sees it: whatever the query does with its result, late rows are
+/// added.
+fn late_write(write: &EpochWrite) -> EpochWrite {
+    EpochWrite {
+        mode: OutputMode::Append,
+        ..*write
+    }
+}
 
 /// An epoch of which everything but the commit record is durable.
 struct Prepared {
@@ -53,7 +66,7 @@ impl Driver {
             return Err(error);
         }
         self.backend.adopt(prepared.manifest);
-        let publish = self.sink.publish(&write, &committed.parts);
+        let publish = self.publish(&write, &committed);
         phases.time("publish", publish).await?;
         self.discard_losers(planned.epoch, self.run).await;
         discover::acknowledge(&self.sources, &planned.sources).await?;
@@ -91,6 +104,7 @@ impl Driver {
             sources: self.sources.iter().map(|s| Arc::clone(&s.source)).collect(),
             state: Arc::clone(&self.state),
             sink: Arc::clone(&self.sink),
+            late_sink: self.late.as_ref().map(|late| Arc::clone(&late.sink)),
             outbox: Outbox::default(),
             unread,
         }));
@@ -98,6 +112,11 @@ impl Driver {
             let mut tally = run::execute(plan, context).await?;
             let parts = std::mem::take(&mut tally.parts);
             tally.parts = self.sink.before_commit(&write, parts).await?;
+            if let Some(late) = &self.late {
+                let parts = std::mem::take(&mut tally.late_parts);
+                let late_write = late_write(&write);
+                tally.late_parts = late.sink.before_commit(&late_write, parts).await?;
+            }
             // Each delta has been on its way since the last partition of its operator was done.
             let mut files = self.state.flush().await?;
             files.extend(self.housekeeping.take_files());
@@ -122,9 +141,29 @@ impl Driver {
         }
     }
 
+    /// Makes a committed epoch visible, in all its sinks. Whoever fails in between does it again at the next start.
+    pub(crate) async fn publish(&self, write: &EpochWrite, committed: &Committed) -> Result<()> {
+        let late = async {
+            match (&self.late, &committed.late) {
+                (Some(late), Some(output)) => {
+                    let published = late.sink.publish(&late_write(write), &output.parts).await;
+                    published.map_err(|error| error.context("the sink of late rows"))
+                }
+                _ => Ok(()),
+            }
+        };
+        let (result, late) = join!(self.sink.publish(write, &committed.parts), late);
+        result.and(late)
+    }
+
     /// Forgets what was prepared by a run that will never commit the epoch. A failure costs hidden bytes only.
     async fn discard(&self, write: &EpochWrite) {
-        if let Err(error) = self.sink.discard(write).await {
+        let discarded = self.sink.discard(write).await;
+        let late = match &self.late {
+            Some(late) => late.sink.discard(&late_write(write)).await,
+            None => Ok(()),
+        };
+        for error in [discarded, late].into_iter().filter_map(Result::err) {
             tracing::warn!(
                 epoch = write.epoch.0,
                 run = %write.run,

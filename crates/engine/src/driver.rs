@@ -13,7 +13,9 @@ use headwater_core::{
     Admission, Clock, Epoch, Error, OffsetRange, OutputMode, QueryId, Result, RunId, Sink,
     SinkProvider, Storage, StreamingQueryProgress, Trigger, Watermark,
 };
-use headwater_log::{Committed, EpochLog, Planned, SourceStep, WatermarkPolicy, WatermarkRecord};
+use headwater_log::{
+    Committed, EpochLog, LateOutput, Planned, SourceStep, WatermarkPolicy, WatermarkRecord,
+};
 use headwater_ops::state_provider::StateProvider;
 use headwater_plan::StreamingPlan;
 use headwater_state::{StateBackend, StateManifest, Upkeep};
@@ -49,6 +51,9 @@ pub struct QuerySpec {
     pub trigger: Trigger,
     /// Where the rows go.
     pub sink: Arc<dyn SinkProvider>,
+    /// Where records of the rows go that operators drop because they came after the watermark. `None`: they are counted
+    /// only.
+    pub late_sink: Option<Arc<dyn SinkProvider>>,
     /// The folder that holds the query's log and state. `None`: in memory, gone when the query ends.
     pub checkpoint: Option<Arc<dyn Storage>>,
     /// Everything that has a default.
@@ -64,6 +69,7 @@ impl fmt::Debug for QuerySpec {
             .field("mode", &self.mode)
             .field("trigger", &self.trigger)
             .field("sink", &self.sink)
+            .field("late_sink", &self.late_sink)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
@@ -87,6 +93,12 @@ enum NextEpoch {
     Finished,
 }
 
+/// Where late rows go.
+pub(crate) struct LateSink {
+    pub(crate) identity: String,
+    pub(crate) sink: Arc<dyn Sink>,
+}
+
 /// A query that has been recovered and runs when it is told to.
 pub struct Driver {
     pub(crate) id: QueryId,
@@ -105,6 +117,7 @@ pub struct Driver {
 
     pub(crate) sources: Vec<RunningSource>,
     pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) late: Option<LateSink>,
     pub(crate) log: EpochLog,
     /// Runs that may have left something hidden for the epoch that this run commits first.
     pub(crate) losers: Vec<RunId>,
@@ -340,6 +353,10 @@ impl Driver {
             ),
             state: serde_json::to_value(manifest)?,
             parts: tally.parts.clone(),
+            late: self.late.as_ref().map(|late| LateOutput {
+                sink: late.identity.clone(),
+                parts: tally.late_parts.clone(),
+            }),
             stats: json!({
                 "inputRows": tally.input_rows(),
                 "outputRows": tally.output_rows(),
@@ -451,6 +468,7 @@ impl Driver {
             partitions: self.partitions,
             sources,
             sink: self.sink.description(),
+            late_sink: self.late.as_ref().map(|late| late.sink.description()),
         })
     }
 

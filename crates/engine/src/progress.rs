@@ -103,6 +103,8 @@ pub(crate) struct EpochFacts<'a> {
     pub(crate) sources: Vec<SourceFacts>,
     /// What reports call the sink.
     pub(crate) sink: String,
+    /// What reports call the sink of late rows.
+    pub(crate) late_sink: Option<String>,
 }
 
 /// A time as reports show it.
@@ -179,6 +181,10 @@ pub(crate) fn report(facts: EpochFacts<'_>) -> StreamingQueryProgress {
             description: facts.sink,
             num_output_rows: facts.tally.output_rows(),
         },
+        late_sink: facts.late_sink.map(|description| SinkProgress {
+            description,
+            num_output_rows: facts.tally.late_rows(),
+        }),
     }
 }
 
@@ -263,6 +269,7 @@ mod tests {
                 latest: None,
             }],
             sink: "Noop".to_owned(),
+            late_sink: None,
         }
     }
 

@@ -9,8 +9,8 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use futures::future::try_join_all;
 use headwater_core::{
-    Clock, Epoch, Error, QueryId, Result, RunId, SinkContext, SourceContext, Storage, Trigger,
-    Watermark,
+    Clock, Epoch, Error, OutputMode, QueryId, Result, RunId, SinkContext, SourceContext, Storage,
+    Trigger, Watermark,
 };
 use headwater_log::{
     EpochLog, FolderStorage, MemoryStorage, Metadata, OperatorRecord, Planned, SourceStep, Start,
@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     discover::{self, RunningSource},
-    driver::{Driver, QuerySpec, label},
+    driver::{Driver, LateSink, QuerySpec, label},
     handle::StreamingQueryStatus,
     housekeeping::{Housekeeping, manifest_of},
     progress::OperatorFacts,
@@ -116,10 +116,15 @@ impl Driver {
                 partitions,
                 no_data_epochs: spec.settings.no_data_epochs,
                 strict_spark: spec.settings.strict_spark,
+                late_rows: spec.late_sink.is_some(),
             },
         )
         .await?;
         spec.sink.check(spec.mode, &plan.output_schema())?;
+        if let Some((sink, schema)) = spec.late_sink.as_ref().zip(plan.late_schema()) {
+            sink.check(OutputMode::Append, &schema)
+                .map_err(|error| error.context("the sink of late rows"))?;
+        }
 
         let now = spec.clock.now_millis();
         let present = Metadata {
@@ -131,6 +136,7 @@ impl Driver {
             watermark_policy: spec.settings.watermark_policy,
             sources: plan.sources().iter().map(|s| s.identity()).collect(),
             sink: spec.sink.identity(),
+            late_sink: spec.late_sink.as_ref().map(|sink| sink.identity()),
             operators: operator_records(&plan),
             settings: Default::default(),
         };
@@ -156,6 +162,7 @@ impl Driver {
         };
         let log = EpochLog::open(Arc::clone(&storage), &started).await?;
         let recovery = log.recover().await?;
+        check_late_sink(&recovery.start, present.late_sink.as_deref())?;
         let sources = create_sources(&plan, &storage, &spec.clock).await?;
         let sink = spec
             .sink
@@ -168,6 +175,24 @@ impl Driver {
                 clock: Arc::clone(&spec.clock),
             })
             .await?;
+        let late = match spec.late_sink.as_ref().zip(plan.late_schema()) {
+            None => None,
+            Some((provider, schema)) => {
+                let sink = provider.create(SinkContext {
+                    query: id,
+                    query_name: spec.name.clone(),
+                    schema,
+                    mode: OutputMode::Append,
+                    storage: Arc::new(FolderStorage::new(Arc::clone(&storage), layout::LATE_SINK)?),
+                    clock: Arc::clone(&spec.clock),
+                });
+                let sink = sink.await;
+                Some(LateSink {
+                    identity: provider.identity(),
+                    sink: sink.map_err(|error| error.context("the sink of late rows"))?,
+                })
+            }
+        };
         let history = log.history().await?;
         for planned in &history {
             discover::resume(&sources, &planned.sources).await?;
@@ -206,6 +231,7 @@ impl Driver {
             plan,
             sources,
             sink,
+            late,
             log,
             losers: recovery.earlier_runs,
             backend,
@@ -257,12 +283,9 @@ impl Driver {
     async fn finish(&mut self, resume: &headwater_log::Resume) -> Result<()> {
         let committed = &resume.committed;
         let write = self.write_of(committed.epoch, committed.run);
-        self.sink
-            .publish(&write, &committed.parts)
-            .await
-            .map_err(|error| {
-                error.context(format!("epoch {} cannot be published", committed.epoch))
-            })?;
+        self.publish(&write, committed).await.map_err(|error| {
+            error.context(format!("epoch {} cannot be published", committed.epoch))
+        })?;
         self.discard_losers(committed.epoch, committed.run).await;
         Ok(())
     }
@@ -294,6 +317,32 @@ async fn refuse_lost_metadata(storage: &dyn Storage) -> Result<()> {
             plan.path
         ))),
     }
+}
+
+/// Refuses to leave out or to exchange the sink of late rows that the newest committed epoch wrote to: what it prepared
+/// may not be visible yet. A query that had none may get one.
+fn check_late_sink(start: &Start, present: Option<&str>) -> Result<()> {
+    let newest = match start {
+        Start::Fresh => None,
+        Start::Resume(resume) => Some(&resume.committed),
+        Start::Replay(replay) => replay.previous.as_ref(),
+    };
+    let Some((epoch, late)) = newest.and_then(|newest| Some((newest.epoch, newest.late.as_ref()?)))
+    else {
+        return Ok(());
+    };
+    if Some(late.sink.as_str()) == present {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the late rows of epoch {epoch} went to '{}', and now {}: start the query with late_rows_to the same place, or \
+         with another checkpoint location",
+        late.sink,
+        match present {
+            Some(present) => format!("they are to go to '{present}'"),
+            None => "they are to be dropped".to_owned(),
+        }
+    )))
 }
 
 /// What the log's decision means for the first step.

@@ -71,6 +71,8 @@ pub(crate) struct Tally {
     pub(crate) next_timer: Option<i64>,
     /// What the sink prepared, by partition.
     pub(crate) parts: Vec<PreparedPart>,
+    /// What the sink of late rows prepared, by partition.
+    pub(crate) late_parts: Vec<PreparedPart>,
 }
 
 impl Tally {
@@ -128,12 +130,14 @@ impl Tally {
                 self.next_timer = Some(earlier);
             }
             Report::Part { part } => self.parts.push(part),
+            Report::LatePart { part } => self.late_parts.push(part),
         }
     }
 
     /// Brings the parts into the order of their partitions, so that records do not depend on which task was first.
     pub(crate) fn finish(&mut self) {
         self.parts.sort_by_key(|part| part.partition);
+        self.late_parts.sort_by_key(|part| part.partition);
     }
 
     /// The largest event time that each watermark node saw.
@@ -152,6 +156,11 @@ impl Tally {
     /// Rows that the sink received.
     pub(crate) fn output_rows(&self) -> u64 {
         self.parts.iter().map(|part| part.rows).sum()
+    }
+
+    /// Rows that the sink of late rows received.
+    pub(crate) fn late_rows(&self) -> u64 {
+        self.late_parts.iter().map(|part| part.rows).sum()
     }
 }
 

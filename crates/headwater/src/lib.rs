@@ -80,7 +80,9 @@ mod finished;
 mod frame;
 mod group;
 mod group_by_key;
+mod late_rows;
 mod location;
+mod output;
 pub mod prelude;
 pub mod processor;
 mod reader;
@@ -111,6 +113,7 @@ pub use headwater_engine::{
     WatermarkPolicy,
 };
 pub use headwater_sql::{as_of, as_of_within};
+pub use late_rows::LateRows;
 pub use location::IntoLocation;
 pub use reader::StreamReader;
 pub use session::{Session, SessionBuilder};

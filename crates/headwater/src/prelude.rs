@@ -16,6 +16,6 @@ pub use datafusion::{
 pub use headwater_sql::{WindowExpr, as_of, as_of_within, session_window, window, window_time};
 
 pub use crate::{
-    DataFrame, Error, ErrorKind, IntoExpr, OutputMode, Result, Session, StatefulOptions,
+    DataFrame, Error, ErrorKind, IntoExpr, LateRows, OutputMode, Result, Session, StatefulOptions,
     StreamingQuery, StreamingQueryListener, Trigger, processor::TimeMode,
 };

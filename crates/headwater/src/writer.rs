@@ -2,9 +2,9 @@
 
 use std::{future::Future, sync::Arc};
 
-use datafusion::{catalog::TableProvider, execution::SessionState, prelude::SessionContext};
+use datafusion::{catalog::TableProvider, execution::SessionState};
 use headwater_connect::{
-    foreach::{EpochRows, ForeachBatchSinkProvider, ForeachSinkProvider, ForeachWriter},
+    foreach::{ForeachSinkProvider, ForeachWriter},
     memory::MemorySink,
     registry::SinkRequest,
 };
@@ -12,13 +12,17 @@ use headwater_core::{Epoch, Error, Options, OutputMode, Result, SinkProvider, St
 use headwater_engine::{QuerySpec, StreamingQuery, StreamingQueryManager};
 use headwater_log::store::storage_for_url;
 
-use crate::{error::from_datafusion, frame::DataFrame, location::IntoLocation, services::Services};
+use crate::{
+    error::from_datafusion,
+    frame::DataFrame,
+    late_rows::{LateRows, each_epoch},
+    location::IntoLocation,
+    output::{Output, late_output, refuse_leftovers},
+    services::Services,
+};
 
 /// Where rows go if nobody says otherwise.
 const DEFAULT_FORMAT: &str = "parquet";
-
-/// Sinks that cannot be exactly once without a checkpoint that outlives the process.
-const FILE_FORMATS: &[&str] = &["parquet", "json", "csv", "text", "arrow", "ipc"];
 
 /// Describes a streaming query; [`StreamWriter::start`] starts it.
 ///
@@ -35,6 +39,7 @@ pub struct StreamWriter {
     partition_by: Vec<String>,
     checkpoint: Option<Arc<dyn Storage>>,
     options: Options,
+    late: Option<LateRows>,
 }
 
 /// Where the rows go.
@@ -57,6 +62,7 @@ impl StreamWriter {
             partition_by: Vec::new(),
             checkpoint: None,
             options: Options::new(),
+            late: None,
         }
     }
 
@@ -143,18 +149,44 @@ impl StreamWriter {
         Done: Future<Output = Result<()>> + Send + 'static,
     {
         let (state, _) = self.frame.clone().into_inner().into_parts();
-        let context = SessionContext::new_with_state(state);
-        let function = Arc::new(function);
-        self.sink(Arc::new(ForeachBatchSinkProvider::new(
-            move |rows: EpochRows| {
-                let (function, context) = (Arc::clone(&function), context.clone());
-                async move {
-                    let epoch = rows.epoch;
-                    let frame = rows.into_frame(&context)?;
-                    function(frame.into(), epoch).await
-                }
-            },
-        )))
+        self.sink(each_epoch(state, function))
+    }
+
+    /// Sends the rows that operators drop, because they came after the watermark, to a second sink: one record for each
+    /// row, operator and window. A path stands for Parquet files.
+    ///
+    /// A record has all columns of the operator's input row, as the query has them below the operator, and
+    ///
+    /// | column | |
+    /// | --- | --- |
+    /// | `late_operator` | the operator: `aggregate-0`, as [`StreamingQuery`] and `explain` name it |
+    /// | `late_input` | `left` or `right` of a join, else null |
+    /// | `late_window_start`, `late_window_end` | the window that was closed, for sessions the interval that the row opens; null where the row is late by its own time |
+    /// | `late_watermark` | the watermark that dropped the row |
+    /// | `late_epoch` | the epoch in which it came |
+    ///
+    /// Where several operators drop rows, records have the columns of all their inputs, by name, with null for those that
+    /// an operator's input does not have.
+    ///
+    /// Both sinks share one commit: after a crash too, the epochs that are in one are those that are in the other. There
+    /// are as many records as progress reports count in `numRowsDroppedByWatermark`. At a restart late rows must go to
+    /// the same place; a query that had none may get one.
+    ///
+    /// ```no_run
+    /// # use headwater::{LateRows, prelude::*};
+    /// # async fn start(clicks: DataFrame) -> Result<()> {
+    /// let query = clicks
+    ///     .write_stream()
+    ///     .late_rows_to(LateRows::format("json").path("out/late"))
+    ///     .option("checkpointLocation", "out/checkpoint")
+    ///     .start("out/clicks")
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn late_rows_to(mut self, late: impl Into<LateRows>) -> Self {
+        self.late = Some(late.into());
+        self
     }
 
     /// Starts the query, with the path that the sink writes to; `None` for a sink without one. The option `path`
@@ -167,8 +199,8 @@ impl StreamWriter {
         let path = path.into_location()?;
         let prepared = self.prepare(path)?;
         let query = Box::pin(prepared.queries.start(prepared.spec)).await?;
-        if let Some((state, sink)) = prepared.table {
-            register(&state, sink.name(), Arc::new(sink.table()?))?;
+        for sink in prepared.tables {
+            register(&prepared.state, sink.name(), Arc::new(sink.table()?))?;
         }
         Ok(query)
     }
@@ -230,41 +262,41 @@ impl StreamWriter {
             }
             (given, option) => given.or(option),
         };
-        let (sink, table) = match self.target {
+        let is_durable = checkpoint.is_some();
+        let output = match self.target {
             Target::Provider(sink) => {
                 refuse_leftovers(path.as_deref(), &self.options, &self.partition_by)?;
-                (sink, None)
+                Output::of(sink)
             }
             Target::Format(format) => {
-                let format = format
-                    .unwrap_or_else(|| DEFAULT_FORMAT.to_owned())
-                    .to_ascii_lowercase();
-                if checkpoint.is_none() && FILE_FORMATS.contains(&format.as_str()) {
-                    return Err(Error::invalid(format!(
-                        "sink '{format}' writes files, which must not be written twice: say where the query's \
-                         checkpoint is with option(\"checkpointLocation\", …)"
-                    )));
-                }
-                let is_memory = format == "memory";
-                let sink = services.connectors.sink(&SinkRequest {
-                    format,
+                let request = SinkRequest {
+                    format: format.unwrap_or_else(|| DEFAULT_FORMAT.to_owned()),
                     path,
                     options: self.options,
                     partition_by: self.partition_by,
                     query_name: self.query_name.clone(),
-                })?;
-                let table = self.query_name.as_deref().filter(|_| is_memory);
-                let table = table.and_then(|name| services.connectors.memory_sink(name));
-                (sink, table.map(|table| (state.clone(), table)))
+                };
+                Output::by_format(&services, request, is_durable)?
             }
         };
+        let late = self.late.map(|late| {
+            let late = late_output(late, &state, &services, is_durable)?;
+            output.refuse_same_place(&late)?;
+            Ok::<_, Error>(late)
+        });
+        let late = late.transpose()?;
+        let tables = [
+            output.table,
+            late.as_ref().and_then(|late| late.table.clone()),
+        ];
         let spec = QuerySpec {
             name: self.query_name,
-            state,
+            state: state.clone(),
             plan,
             mode: self.mode,
             trigger: self.trigger,
-            sink,
+            sink: output.sink,
+            late_sink: late.map(|late| late.sink),
             checkpoint,
             settings: services.settings.clone(),
             clock: Arc::clone(&services.clock),
@@ -272,7 +304,8 @@ impl StreamWriter {
         Ok(Prepared {
             queries: services.queries.clone(),
             spec,
-            table,
+            state,
+            tables: tables.into_iter().flatten().collect(),
         })
     }
 }
@@ -281,8 +314,9 @@ impl StreamWriter {
 struct Prepared {
     queries: StreamingQueryManager,
     spec: QuerySpec,
-    /// The memory sink whose rows become a table, and where.
-    table: Option<(SessionState, MemorySink)>,
+    /// The session in which the rows of memory sinks become tables.
+    state: SessionState,
+    tables: Vec<MemorySink>,
 }
 
 /// Takes out the options whose names begin with `prefix`, without it.
@@ -296,23 +330,6 @@ fn take_prefixed(options: &mut Options, prefix: &str) -> Options {
         .into_iter()
         .filter_map(|name| Some((name[prefix.len()..].to_owned(), options.take(&name)?)))
         .collect()
-}
-
-/// A sink of one's own takes nothing from the writer.
-fn refuse_leftovers(path: Option<&str>, options: &Options, partition_by: &[String]) -> Result<()> {
-    options.deny_unknown("a sink of one's own", &[])?;
-    if let Some(path) = path {
-        return Err(Error::invalid(format!(
-            "the path '{path}' means nothing to a sink of one's own: write start(None)"
-        )));
-    }
-    if !partition_by.is_empty() {
-        return Err(Error::invalid(format!(
-            "only file sinks make folders: drop partition_by({})",
-            partition_by.join(", ")
-        )));
-    }
-    Ok(())
 }
 
 /// Makes the sink's rows a table of the session's default schema.

@@ -57,6 +57,14 @@ pub fn differences(then: &Metadata, now: &Metadata) -> Vec<Difference> {
         Some(quoted(&then.sink)),
         Some(quoted(&now.sink)),
     );
+    // One may be added later on; the commit records then say which it is.
+    if then.late_sink.is_some() {
+        compare(
+            "the sink of late rows".to_owned(),
+            then.late_sink.as_ref().map(quoted),
+            now.late_sink.as_ref().map(quoted),
+        );
+    }
     compare_operators(&then.operators, &now.operators, &mut found);
     found
 }
@@ -155,6 +163,7 @@ mod tests {
             watermark_policy: Default::default(),
             sources: vec!["file parquet in".to_owned()],
             sink: "file parquet out".to_owned(),
+            late_sink: None,
             operators: vec![OperatorRecord {
                 id: "agg-0".to_owned(),
                 kind: "aggregate".to_owned(),

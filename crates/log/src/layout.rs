@@ -27,6 +27,8 @@ pub const COMMITS: &str = "commits";
 pub const FLOOR: &str = "floor";
 /// The folder of the sink's own objects.
 pub const SINK: &str = "sink";
+/// The folder of the own objects of the sink of late rows.
+pub const LATE_SINK: &str = "late_sink";
 /// The folder of keyed state.
 pub const STATE: &str = "state";
 

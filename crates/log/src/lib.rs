@@ -55,8 +55,8 @@ pub use compat::check_restart;
 pub use decide::{Decision, RecoveryFacts, Replay, Resume};
 pub use log::{EpochLog, Recovery, Start};
 pub use record::{
-    Committed, Floor, Metadata, NodeWatermark, OperatorRecord, Planned, SourceStep, Started,
-    WatermarkPolicy, WatermarkRecord,
+    Committed, Floor, LateOutput, Metadata, NodeWatermark, OperatorRecord, Planned, SourceStep,
+    Started, WatermarkPolicy, WatermarkRecord,
 };
 pub use store::{
     CountedStorage, Counters, FolderStorage, LocalStorage, MemoryStorage, ObjectStorage, STAGING,

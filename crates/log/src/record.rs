@@ -57,6 +57,9 @@ pub struct Metadata {
     pub sources: Vec<String>,
     /// Identity of the sink.
     pub sink: String,
+    /// Identity of the sink of late rows, if the first start had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_sink: Option<String>,
     /// The stateful operators.
     #[serde(default)]
     pub operators: Vec<OperatorRecord>,
@@ -174,9 +177,22 @@ pub struct Committed {
     /// What the sink prepared, to be published again after a crash.
     #[serde(default)]
     pub parts: Vec<PreparedPart>,
+    /// What the sink of late rows prepared, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<LateOutput>,
     /// Numbers worth keeping, for progress reports after a restart.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub stats: Value,
+}
+
+/// Where the late rows of an epoch went: published with its other rows, or again after a crash.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LateOutput {
+    /// Identity of the sink.
+    pub sink: String,
+    /// What it prepared; only partitions that had late rows.
+    #[serde(default)]
+    pub parts: Vec<PreparedPart>,
 }
 
 /// Records of epochs below this one may be gone: garbage collection has begun to delete them.

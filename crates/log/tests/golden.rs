@@ -69,6 +69,7 @@ fn metadata_v1() {
             watermark_policy: WatermarkPolicy::Min,
             sources: vec!["file parquet data/logs".to_owned()],
             sink: "file parquet out/errors".to_owned(),
+            late_sink: None,
             operators: vec![OperatorRecord {
                 id: "aggregate-0".to_owned(),
                 kind: "aggregate".to_owned(),
@@ -135,6 +136,51 @@ fn commit_v1() {
                 rows: 12,
                 detail: json!({"crc32": 7, "path": "part-0.parquet", "size": 99, "token": {"hidden": "_headwater/staging/17-2a2b2c2d.0"}}),
             }],
+            late: None,
+            stats: json!({"rows": 12}),
+        },
+    );
+}
+
+#[test]
+fn metadata_v1_with_late_rows() {
+    check(
+        "metadata-v1-late",
+        &Metadata {
+            query: QUERY,
+            created_millis: 1_700_000_000_000,
+            engine: "0.1.0".to_owned(),
+            partitions: 8,
+            output_mode: OutputMode::Append,
+            watermark_policy: WatermarkPolicy::Min,
+            sources: vec!["file parquet data/logs".to_owned()],
+            sink: "file parquet out/errors".to_owned(),
+            late_sink: Some("file json out/late".to_owned()),
+            operators: Vec::new(),
+            settings: Default::default(),
+        },
+    );
+}
+
+#[test]
+fn commit_v1_with_late_rows() {
+    let part = |partition, path: &str| PreparedPart {
+        partition,
+        rows: 3,
+        detail: json!({"files": [{"crc32": 7, "path": path, "size": 99, "token": {"hidden": format!("_headwater/staging/{partition}")}}]}),
+    };
+    check(
+        "commit-v1-late",
+        &Committed {
+            epoch: Epoch(17),
+            run: RUN,
+            next: watermarks(),
+            state: json!(null),
+            parts: vec![part(0, "part-0.parquet")],
+            late: Some(LateOutput {
+                sink: "file json out/late".to_owned(),
+                parts: vec![part(1, "part-1.json")],
+            }),
             stats: json!({"rows": 12}),
         },
     );

@@ -77,6 +77,11 @@ pub enum Report {
         /// As it goes into the commit record.
         part: PreparedPart,
     },
+    /// A part that the sink of late rows prepared.
+    LatePart {
+        /// As it goes into the commit record.
+        part: PreparedPart,
+    },
 }
 
 /// Where the tasks of one process leave their reports until the root collects them.

@@ -16,6 +16,8 @@ pub struct EpochRuntime {
     pub state: Arc<StateProvider>,
     /// Where the rows go.
     pub sink: Arc<dyn Sink>,
+    /// Where records of late rows go, if anybody wants them.
+    pub late_sink: Option<Arc<dyn Sink>>,
     /// Where reports wait for the plan's root.
     pub outbox: Outbox,
     /// Where streams wait that have to be read to their end and were not.

@@ -8,6 +8,7 @@ mod as_of;
 mod check;
 mod explain;
 mod join;
+mod late_schema;
 mod lower;
 mod nodes;
 mod normal_float;

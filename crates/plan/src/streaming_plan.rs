@@ -18,6 +18,7 @@ use headwater_ops::{
 use crate::{
     check::{check, check_joins},
     explain::explain,
+    late_schema::late_schema,
     lower,
     optimize::{optimize, push_down_filters},
     processing_time::bind_present,
@@ -41,6 +42,8 @@ pub struct PlanSettings {
     pub no_data_epochs: bool,
     /// Refuse what Spark 4.3 refuses, even where it can be done right.
     pub strict_spark: bool,
+    /// Record the rows that operators drop because they came after the watermark.
+    pub late_rows: bool,
 }
 
 impl Default for PlanSettings {
@@ -50,6 +53,7 @@ impl Default for PlanSettings {
             partitions: 1,
             no_data_epochs: true,
             strict_spark: false,
+            late_rows: false,
         }
     }
 }
@@ -90,6 +94,7 @@ pub struct StreamingPlan {
     operators: Vec<OperatorInfo>,
     output: SchemaRef,
     tables: Tables,
+    late: Option<SchemaRef>,
     physical: Arc<dyn ExecutionPlan>,
     session: SessionState,
     /// As it was written, and the names it was written with.
@@ -127,8 +132,10 @@ pub async fn plan_stream(
     let (numbered, sources) = rewrite::number_sources(windowed).map_err(from_datafusion)?;
     let filtered = push_down_filters(&session, numbered).map_err(from_datafusion)?;
     check_joins(&filtered)?;
-    let (stateful, mut found) =
-        rewrite::make_stateful(filtered, settings.mode).map_err(from_datafusion)?;
+    let (stateful, mut found) = rewrite::make_stateful(filtered, settings.mode, settings.late_rows)
+        .map_err(from_datafusion)?;
+    let late = settings.late_rows.then(|| late_schema(&found.late));
+    let late = late.transpose()?;
     let output: SchemaRef = Arc::clone(stateful.schema().inner());
     let optimized = optimize(&session, stateful).map_err(from_datafusion)?;
     rewrite::add_stored_columns(&optimized, &mut found.operators).map_err(from_datafusion)?;
@@ -136,7 +143,7 @@ pub async fn plan_stream(
     let tables = Tables::of(subplans, &session)
         .await
         .map_err(from_datafusion)?;
-    let physical = lower::lower(&session, &separated, settings.partitions)
+    let physical = lower::lower(&session, &separated, settings.partitions, late.as_ref())
         .await
         .map_err(from_datafusion)?;
     Ok(StreamingPlan {
@@ -145,6 +152,7 @@ pub async fn plan_stream(
         operators: found.operators,
         output,
         tables,
+        late,
         physical,
         session,
         written,
@@ -173,6 +181,12 @@ impl StreamingPlan {
     /// Columns of the rows that the sink receives.
     pub fn output_schema(&self) -> SchemaRef {
         Arc::clone(&self.output)
+    }
+
+    /// Columns of the records of late rows, if they are wanted: those of the operators' input rows as the user wrote
+    /// them, then [`headwater_ops::late::late_fields`].
+    pub fn late_schema(&self) -> Option<SchemaRef> {
+        self.late.clone()
     }
 
     pub(crate) fn physical(&self) -> &Arc<dyn ExecutionPlan> {

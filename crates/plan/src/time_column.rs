@@ -12,9 +12,9 @@ use headwater_core::Delay;
 use crate::{
     nodes::{
         as_of_join::AsOfJoinNode, dedup::DedupNode, epoch_time::EpochTimeNode,
-        limit::StreamLimitNode, processor::ProcessorNode, session_aggregate::SessionAggregateNode,
-        stateful_aggregate::StatefulAggregateNode, stream_join::StreamJoinNode,
-        watermark::WatermarkNode, windows::AssignWindowsNode,
+        late_filter::LateFilterNode, limit::StreamLimitNode, processor::ProcessorNode,
+        session_aggregate::SessionAggregateNode, stateful_aggregate::StatefulAggregateNode,
+        stream_join::StreamJoinNode, watermark::WatermarkNode, windows::AssignWindowsNode,
     },
     session_udf::{end_of_struct, row_time},
     window_expr::rebuilt_window,
@@ -101,6 +101,8 @@ pub(crate) fn time_marks(plan: &LogicalPlan) -> Result<Vec<Option<TimeMark>>> {
                 time_marks(&limit.input)?
             } else if let Some(dedup) = node.downcast_ref::<DedupNode>() {
                 time_marks(&dedup.input)?
+            } else if let Some(filter) = node.downcast_ref::<LateFilterNode>() {
+                time_marks(&filter.input)?
             } else if let Some(join) = node.downcast_ref::<StreamJoinNode>() {
                 joined_marks(&join.left, &join.right, join.join_type)?
             } else if let Some(join) = node.downcast_ref::<AsOfJoinNode>() {

@@ -84,6 +84,7 @@ impl Fixture {
             mode: OutputMode::Append,
             trigger,
             sink: Arc::new(self.sink.clone()),
+            late_sink: None,
             checkpoint: Some(Arc::clone(&self.checkpoint)),
             settings: self.settings.clone(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,

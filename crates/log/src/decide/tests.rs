@@ -27,6 +27,7 @@ fn committed(epoch: u64) -> Committed {
         next: WatermarkRecord::default(),
         state: Value::Null,
         parts: Vec::new(),
+        late: None,
         stats: Value::Null,
     }
 }

@@ -53,6 +53,7 @@ impl Engine {
                 rows: 1,
                 detail: serde_json::to_value(write.finish().await?)?,
             }],
+            late: None,
             stats: json!({"rows": 1}),
         };
         self.log.put_commit(&committed).await?;

@@ -56,6 +56,7 @@ fn committed(epoch: u64, by: &EpochLog) -> Committed {
         next: WatermarkRecord::default(),
         state: json!({"files": []}),
         parts: Vec::new(),
+        late: None,
         stats: json!(null),
     }
 }
@@ -160,6 +161,7 @@ async fn the_first_identity_stays() {
         watermark_policy: Default::default(),
         sources: vec![],
         sink: "memory".to_owned(),
+        late_sink: None,
         operators: vec![],
         settings: Default::default(),
     };

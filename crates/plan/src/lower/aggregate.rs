@@ -11,17 +11,11 @@ use datafusion::{
         aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy},
     },
 };
-use headwater_core::OutputMode;
-use headwater_ops::{
-    aggregate::{StatefulAggregateExec, count_of_rows},
-    expiry::Expiry,
-    late::LateFilterExec,
-};
+use headwater_ops::aggregate::{StatefulAggregateExec, count_of_rows};
 
 use crate::nodes::stateful_aggregate::StatefulAggregateNode;
 
-/// Replaces the final step of the aggregation in `planned` by the stateful one, with the late filter below the partial
-/// step.
+/// Replaces the final step of the aggregation in `planned` by the stateful one.
 pub(super) fn stateful_aggregate(
     node: &StatefulAggregateNode,
     planned: Arc<dyn ExecutionPlan>,
@@ -32,7 +26,7 @@ pub(super) fn stateful_aggregate(
             return Ok(Transformed::no(plan));
         };
         let partial = partial_step(last)?;
-        let partial = below_late_filter(node, counted(partial)?)?;
+        let partial = counted(partial)?;
         let stateful = StatefulAggregateExec::try_new(
             &partial,
             Arc::new(partial.clone()),
@@ -90,34 +84,6 @@ fn counted(partial: AggregateExec) -> Result<AggregateExec> {
         aggregates,
         filters,
         Arc::clone(partial.input()),
-        partial.input_schema(),
-    )
-}
-
-fn below_late_filter(
-    node: &StatefulAggregateNode,
-    partial: AggregateExec,
-) -> Result<AggregateExec> {
-    let Some(expiry) = node.expiry.filter(|_| node.mode != OutputMode::Complete) else {
-        return Ok(partial);
-    };
-    let column = grouped_column(partial.group_expr(), expiry.column).ok_or_else(|| {
-        DataFusionError::Internal(format!(
-            "the event time of the aggregation {} is no column",
-            node.id
-        ))
-    })?;
-    let filtered = LateFilterExec::new(
-        Arc::clone(partial.input()),
-        node.id.clone(),
-        Expiry { column, ..expiry },
-    );
-    AggregateExec::try_new(
-        AggregateMode::Partial,
-        partial.group_expr().clone(),
-        partial.aggr_expr().to_vec(),
-        partial.filter_expr().to_vec(),
-        Arc::new(filtered),
         partial.input_schema(),
     )
 }

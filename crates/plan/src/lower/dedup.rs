@@ -1,4 +1,4 @@
-//! Dropping of duplicates, with the late filter below it.
+//! Dropping of duplicates.
 
 use std::sync::Arc;
 
@@ -6,7 +6,6 @@ use datafusion::{common::DFSchema, error::Result, physical_plan::ExecutionPlan};
 use headwater_ops::{
     dedup::{DedupExec, Remember},
     expiry::Expiry,
-    late::LateFilterExec,
 };
 
 use crate::nodes::dedup::DedupNode;
@@ -41,6 +40,5 @@ pub(super) fn dedup(
     } else {
         Remember::Forever
     };
-    let in_time = Arc::new(LateFilterExec::new(input, id(), late));
-    Ok(Arc::new(DedupExec::new(in_time, id(), keys, remember)))
+    Ok(Arc::new(DedupExec::new(input, id(), keys, remember)))
 }

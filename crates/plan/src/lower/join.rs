@@ -1,4 +1,4 @@
-//! Joins of two streams: the inputs laid out as the operator wants them, late rows filtered out.
+//! Joins of two streams: the inputs laid out as the operator wants them.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -23,7 +23,6 @@ use datafusion::{
 use headwater_ops::{
     expiry::Expiry,
     join::{JoinInput, Near, StreamJoin, StreamJoinExec},
-    late::LateFilterExec,
 };
 use headwater_sql::checked_expression;
 use headwater_state::NullKeys;
@@ -82,11 +81,8 @@ pub(super) fn stream_join(
         // Watermarks are whole milliseconds.
         lag_millis: node.lag_micros.saturating_add(999).div_euclid(1_000),
     };
-    let planned = [0, 1].map(|side| sides[side].without_late_rows(&node.id, &node.times[side]));
-    let [left, right] = planned;
-    Ok(Arc::new(StreamJoinExec::try_new(
-        left?, right?, definition,
-    )?))
+    let [left, right] = sides.each_ref().map(|side| Arc::clone(&side.plan));
+    Ok(Arc::new(StreamJoinExec::try_new(left, right, definition)?))
 }
 
 fn node_schema(node: &StreamJoinNode) -> &SchemaRef {
@@ -277,18 +273,6 @@ impl<'a> Side<'a> {
             near,
             own: own.transpose()?,
             bucket_millis: (span_millis / BUCKETS).max(NARROWEST_BUCKET),
-        })
-    }
-
-    fn without_late_rows(
-        &self,
-        operator: &str,
-        times: &SideTimes,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = Arc::clone(&self.plan);
-        Ok(match self.expiry(times.late.as_ref())? {
-            None => plan,
-            Some(late) => Arc::new(LateFilterExec::new(plan, operator.to_owned(), late)),
         })
     }
 }

@@ -4,6 +4,7 @@ mod aggregate;
 mod as_of;
 mod dedup;
 mod join;
+mod late;
 mod processor;
 mod session;
 mod tables;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::{
+    arrow::datatypes::SchemaRef,
     catalog::Session,
     common::{
         DFSchema,
@@ -34,13 +36,20 @@ use headwater_ops::{
 };
 
 use self::{
-    aggregate::stateful_aggregate, as_of::as_of_join, dedup::dedup, join::stream_join,
-    processor::processor, session::session_aggregate, tables::beside_tables,
+    aggregate::stateful_aggregate,
+    as_of::as_of_join,
+    dedup::dedup,
+    join::stream_join,
+    late::{late_filter, record_late_rows},
+    processor::processor,
+    session::session_aggregate,
+    tables::beside_tables,
 };
 use crate::nodes::{
     as_of_join::AsOfJoinNode,
     dedup::DedupNode,
     epoch_time::{EPOCH_TIME, EpochTimeNode},
+    late_filter::LateFilterNode,
     limit::StreamLimitNode,
     processor::ProcessorNode,
     session_aggregate::SessionAggregateNode,
@@ -83,11 +92,12 @@ pub(crate) async fn plan_table(
     headwater_sql::checked_arithmetic(physical)
 }
 
-/// Plans the whole query, sink included.
+/// Plans the whole query, sink included. `late` is the schema of records of late rows, if they are wanted.
 pub(crate) async fn lower(
     state: &SessionState,
     plan: &LogicalPlan,
     partitions: usize,
+    late: Option<&SchemaRef>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let physical = planner().create_physical_plan(plan, state).await?;
     let physical = headwater_sql::checked_arithmetic(physical)?;
@@ -109,7 +119,11 @@ pub(crate) async fn lower(
             };
         Ok(Transformed::yes(exchanged))
     })?;
-    Ok(Arc::new(SinkExec::new(exchanged.data)))
+    let plan = match late {
+        None => exchanged.data,
+        Some(schema) => record_late_rows(exchanged.data, schema)?,
+    };
+    Ok(Arc::new(SinkExec::new(plan)))
 }
 
 /// Plans the logical nodes of this crate; a session needs it for windows over static tables.
@@ -184,6 +198,8 @@ impl ExtensionPlanner for StreamingNodePlanner {
                 ))
             } else if let Some(aggregate) = node.downcast_ref::<StatefulAggregateNode>() {
                 stateful_aggregate(aggregate, input)?
+            } else if let Some(filter) = node.downcast_ref::<LateFilterNode>() {
+                late_filter(filter, logical.schema(), input)?
             } else if let Some(node) = node.downcast_ref::<DedupNode>() {
                 dedup(node, logical.schema(), input)?
             } else if let Some(sessions) = node.downcast_ref::<SessionAggregateNode>() {

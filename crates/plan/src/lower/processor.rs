@@ -1,4 +1,4 @@
-//! Arbitrary state, with the late filter below it where it follows event time.
+//! Arbitrary state.
 
 use std::sync::Arc;
 
@@ -9,11 +9,7 @@ use datafusion::{
     physical_plan::ExecutionPlan,
     prelude::Column,
 };
-use headwater_ops::{
-    expiry::Expiry,
-    late::LateFilterExec,
-    processor::{Definition, ProcessorExec, TimeMode},
-};
+use headwater_ops::processor::{Definition, ProcessorExec};
 
 use crate::nodes::processor::ProcessorNode;
 
@@ -63,18 +59,8 @@ pub(super) fn processor(
             .map(|name| node.spec.output.index_of(name))
             .transpose()?,
     };
-    let mut input = Arc::clone(input);
-    if let Some(time) = &node.time
-        && node.call.time_mode == TimeMode::EventTime
-    {
-        let late = Expiry {
-            column: first.schema().index_of_column(&time.column)?,
-            extra_micros: time.extra_micros,
-        };
-        input = Arc::new(LateFilterExec::new(input, node.id.clone(), late));
-    }
     Ok(Arc::new(ProcessorExec::new(
-        input,
+        Arc::clone(input),
         initial.first().map(Arc::clone),
         definition,
     )))

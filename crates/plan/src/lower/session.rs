@@ -10,19 +10,13 @@ use datafusion::{
         aggregates::{AggregateExec, AggregateMode},
     },
 };
-use headwater_core::OutputMode;
-use headwater_ops::{
-    expiry::Expiry,
-    late::LateFilterExec,
-    session::{LocalSessionsExec, SessionAggregateExec, SessionDefinition},
-};
+use headwater_ops::session::{LocalSessionsExec, SessionAggregateExec, SessionDefinition};
 
 use super::aggregate::{grouped_column, partial_step};
 use crate::nodes::session_aggregate::SessionAggregateNode;
 
-/// Replaces the final step of the aggregation in `planned` by the one that merges sessions. Below the partial step, late
-/// rows are dropped, each by the interval that it opens alone, and the others grouped by the sessions that they make
-/// among themselves.
+/// Replaces the final step of the aggregation in `planned` by the one that merges sessions. Below the partial step,
+/// rows are grouped by the sessions that they make among themselves.
 pub(super) fn session_aggregate(
     node: &SessionAggregateNode,
     planned: Arc<dyn ExecutionPlan>,
@@ -72,16 +66,8 @@ fn over_local_sessions(
         })
     };
     let (start, end) = (column(keys)?, column(keys + 1)?);
-    let mut input = Arc::clone(partial.input());
-    if node.mode != OutputMode::Complete {
-        let expiry = Expiry {
-            column: end,
-            extra_micros: 0,
-        };
-        input = Arc::new(LateFilterExec::new(input, node.id.clone(), expiry));
-    }
     let local = LocalSessionsExec::try_new(
-        input,
+        Arc::clone(partial.input()),
         groups[..keys].to_vec(),
         start,
         end,

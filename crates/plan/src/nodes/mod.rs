@@ -3,6 +3,7 @@
 pub(crate) mod as_of_join;
 pub(crate) mod dedup;
 pub(crate) mod epoch_time;
+pub(crate) mod late_filter;
 pub(crate) mod limit;
 pub(crate) mod processor;
 pub(crate) mod session_aggregate;
@@ -44,4 +45,17 @@ pub(crate) fn appended(
         fields,
         input.schema().metadata().clone(),
     )?))
+}
+
+/// Whether a column is one that a rewrite has put in, and the user does not see.
+pub(crate) fn is_made_by_rewrites(name: &str) -> bool {
+    const PREFIXES: &[&str] = &[
+        epoch_time::EPOCH_TIME,
+        "__window_start_",
+        "__window_time_",
+        "__session_",
+        "__late_time",
+        "__key",
+    ];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }

@@ -72,8 +72,8 @@ impl StreamJoinNode {
         let mut columns: Vec<Column> = expressions
             .flat_map(|expr| expr.column_refs().into_iter().cloned().collect::<Vec<_>>())
             .collect();
-        let spots = [&self.times[side].late, &self.times[side].expires];
-        columns.extend(spots.into_iter().flatten().map(|spot| spot.column.clone()));
+        let expires = self.times[side].expires.iter();
+        columns.extend(expires.map(|spot| spot.column.clone()));
         columns.extend(
             self.times[1 - side]
                 .near

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::{
     Place, Rewriter,
+    late::Lateness,
     normal_keys::{normal_float, normal_float_columns},
 };
 use crate::{
@@ -25,8 +26,20 @@ impl Rewriter {
         let id = place.id("aggregate");
         let position = self.found.operators.len();
         let before = Arc::clone(&aggregate.schema);
-        let aggregate = self.over_stateful_input(aggregate, place)?;
+        let mut aggregate = self.over_rewritten_input(aggregate, place)?;
         let expiry = self.expiry(&aggregate)?;
+        if let Some(expiry) = expiry {
+            let late = Lateness {
+                operator: &id,
+                side: None,
+                time: aggregate.group_expr[expiry.column].clone(),
+                extra_micros: expiry.extra_micros,
+                window: None,
+            };
+            let input = Arc::unwrap_or_clone(aggregate.input);
+            aggregate.input = Arc::new(self.without_late_rows(input, late)?);
+        }
+        let aggregate = with_normal_keys(aggregate)?;
         let info = OperatorInfo {
             fingerprint: fingerprint(&aggregate, self.mode),
             id: id.clone(),
@@ -49,8 +62,8 @@ impl Rewriter {
         named_as(&before, stateful)
     }
 
-    /// The same aggregation over its input rewritten, with keys in which equal floats are equal bits.
-    pub(super) fn over_stateful_input(
+    /// The same aggregation over its input rewritten.
+    pub(super) fn over_rewritten_input(
         &mut self,
         aggregate: Aggregate,
         place: &Place,
@@ -59,13 +72,7 @@ impl Rewriter {
             Arc::unwrap_or_clone(aggregate.input),
             &place.below_stateful(),
         )?;
-        let input = normal_float_columns(input, &aggregate.group_expr)?;
-        let groups = aggregate
-            .group_expr
-            .into_iter()
-            .map(|group| normal_float(group, &input))
-            .collect::<Result<Vec<_>>>()?;
-        Aggregate::try_new(Arc::new(input), groups, aggregate.aggr_expr)
+        Aggregate::try_new(Arc::new(input), aggregate.group_expr, aggregate.aggr_expr)
     }
 
     /// Which key bounds the state: the first one with an event time. None in complete mode, which keeps everything.
@@ -93,6 +100,18 @@ impl Rewriter {
                 })
             }))
     }
+}
+
+/// The same aggregation with keys in which equal floats are equal bits.
+pub(super) fn with_normal_keys(aggregate: Aggregate) -> Result<Aggregate> {
+    let input = Arc::unwrap_or_clone(aggregate.input);
+    let input = normal_float_columns(input, &aggregate.group_expr)?;
+    let groups = aggregate
+        .group_expr
+        .into_iter()
+        .map(|group| normal_float(group, &input))
+        .collect::<Result<Vec<_>>>()?;
+    Aggregate::try_new(Arc::new(input), groups, aggregate.aggr_expr)
 }
 
 /// The columns of `plan` under the names in `before`, where they differ.

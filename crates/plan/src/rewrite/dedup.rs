@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use datafusion::{
     common::Result,
-    logical_expr::{Extension, LogicalPlan},
+    logical_expr::{Expr, Extension, LogicalPlan},
     prelude::Column,
 };
 use serde_json::json;
 
-use super::{Place, Rewriter};
+use super::{Place, Rewriter, late::Lateness};
 use crate::{
     nodes::dedup::{DedupNode, DedupTime},
     streaming_plan::OperatorInfo,
@@ -25,10 +25,25 @@ impl Rewriter {
         } else {
             dedup.keys.as_slice()
         };
+        let id = place.id("dedup");
+        let time = time_of(&input, first)?;
+        let input = match &time {
+            None => input,
+            Some(time) => self.without_late_rows(
+                input,
+                Lateness {
+                    operator: &id,
+                    side: None,
+                    time: Expr::Column(time.column.clone()),
+                    extra_micros: time.extra_micros,
+                    window: None,
+                },
+            )?,
+        };
         let node = DedupNode {
-            time: time_of(&input, first)?,
+            time,
             input,
-            id: place.id("dedup"),
+            id,
             ..dedup.clone()
         };
         let (kind, progress_name) = match node.within_watermark {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use datafusion::{
     common::{Result, tree_node::TreeNode, tree_node::TreeNodeRecursion},
-    logical_expr::{ExprSchemable, Extension, Join, JoinType, LogicalPlan},
+    logical_expr::{Expr, ExprSchemable, Extension, Join, JoinType, LogicalPlan},
 };
 use serde_json::json;
 
-use super::{Place, Rewriter};
+use super::{Place, Rewriter, late::Lateness};
 use crate::{
-    join::JoinTimes,
+    join::{JoinTimes, SideTimes},
     nodes::stream_join::{StreamJoin, StreamJoinNode},
     streaming_plan::OperatorInfo,
 };
@@ -20,12 +20,25 @@ impl Rewriter {
         let id = place.id("join");
         let position = self.found.operators.len();
         let below = place.below_stateful();
+        // A right semi join runs as a left one; its user still calls the sides as they were.
+        let is_swapped = join.join_type == JoinType::RightSemi;
         let join = kept_side_left(Join {
             left: Arc::new(self.rewrite(Arc::unwrap_or_clone(join.left), &below.branch(0))?),
             right: Arc::new(self.rewrite(Arc::unwrap_or_clone(join.right), &below.branch(1))?),
             ..join
         })?;
         let times = JoinTimes::of(&join)?;
+        let names = if is_swapped {
+            ["right", "left"]
+        } else {
+            ["left", "right"]
+        };
+        let [left, right] = [(join.left, &times.left), (join.right, &times.right)];
+        let join = Join {
+            left: self.side(left, &id, names[0])?,
+            right: self.side(right, &id, names[1])?,
+            ..join
+        };
         let info = OperatorInfo {
             id: id.clone(),
             kind: "join".to_owned(),
@@ -53,6 +66,27 @@ impl Rewriter {
         Ok(LogicalPlan::Extension(Extension {
             node: Arc::new(node),
         }))
+    }
+
+    /// One input of a join without late rows.
+    fn side(
+        &mut self,
+        (input, times): (Arc<LogicalPlan>, &SideTimes),
+        operator: &str,
+        side: &'static str,
+    ) -> Result<Arc<LogicalPlan>> {
+        let Some(late) = &times.late else {
+            return Ok(input);
+        };
+        let late = Lateness {
+            operator,
+            side: Some(side),
+            time: Expr::Column(late.column.clone()),
+            extra_micros: late.extra_micros,
+            window: None,
+        };
+        let input = Arc::unwrap_or_clone(input);
+        Ok(Arc::new(self.without_late_rows(input, late)?))
     }
 }
 

@@ -6,6 +6,7 @@
 mod aggregate;
 mod dedup;
 mod join;
+mod late;
 mod limit;
 mod normal_keys;
 mod processor;
@@ -25,6 +26,7 @@ use headwater_core::{Delay, OutputMode};
 
 use crate::{
     join::is_stream_join,
+    late_schema::LateInput,
     nodes::{
         dedup::DedupNode, processor::ProcessorNode, session_aggregate::SessionAggregateNode,
         watermark::WatermarkNode,
@@ -41,12 +43,21 @@ pub(crate) use sources::number_sources;
 pub(crate) struct Found {
     pub(crate) operators: Vec<OperatorInfo>,
     pub(crate) watermarks: Vec<WatermarkNodeInfo>,
+    /// What late rows are recorded of, if they are.
+    pub(crate) late: Vec<LateInput>,
 }
 
 /// Replaces aggregations, DISTINCT and LIMIT over streams by stateful nodes, and names those and watermarks.
-pub(crate) fn make_stateful(plan: LogicalPlan, mode: OutputMode) -> Result<(LogicalPlan, Found)> {
+///
+/// With `late_rows` the columns of every row that may be late are kept, to be recorded.
+pub(crate) fn make_stateful(
+    plan: LogicalPlan,
+    mode: OutputMode,
+    late_rows: bool,
+) -> Result<(LogicalPlan, Found)> {
     let mut rewriter = Rewriter {
         mode,
+        late_rows,
         found: Found::default(),
     };
     let plan = rewriter.rewrite(plan, &Place::default())?;
@@ -84,6 +95,7 @@ impl Place {
 
 struct Rewriter {
     mode: OutputMode,
+    late_rows: bool,
     found: Found,
 }
 

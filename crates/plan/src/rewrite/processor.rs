@@ -5,12 +5,12 @@ use std::sync::Arc;
 use datafusion::{
     arrow::datatypes::Fields,
     common::Result,
-    logical_expr::{Extension, LogicalPlan},
+    logical_expr::{Expr, Extension, LogicalPlan},
 };
 use headwater_ops::processor::{Call, StateKind, StateVariable, TimeMode};
 use serde_json::{Map, Value, json};
 
-use super::{Place, Rewriter};
+use super::{Place, Rewriter, late::Lateness};
 use crate::{
     nodes::processor::{ProcessorNode, ProcessorTime},
     streaming_plan::OperatorInfo,
@@ -21,10 +21,25 @@ impl Rewriter {
     pub(super) fn processor(&mut self, node: &ProcessorNode, place: &Place) -> Result<LogicalPlan> {
         let position = self.found.operators.len();
         let input = self.rewrite(node.input.clone(), &place.below_stateful())?;
+        let id = place.id("processor");
+        let time = time_of(&input)?;
+        let input = match &time {
+            Some(time) if node.call.time_mode == TimeMode::EventTime => self.without_late_rows(
+                input,
+                Lateness {
+                    operator: &id,
+                    side: None,
+                    time: Expr::Column(time.column.clone()),
+                    extra_micros: time.extra_micros,
+                    window: None,
+                },
+            )?,
+            _ => input,
+        };
         let node = ProcessorNode {
-            time: time_of(&input)?,
+            time,
             input,
-            id: place.id("processor"),
+            id,
             ..node.clone()
         };
         let progress_name = match node.call.call {

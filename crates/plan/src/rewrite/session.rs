@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::datatypes::Field,
-    common::Result,
-    logical_expr::{Aggregate, Extension, LogicalPlan},
+    common::{Result, internal_err},
+    logical_expr::{Aggregate, Expr, Extension, LogicalPlan},
 };
 use headwater_core::OutputMode;
+use headwater_ops::late::LateWindow;
 use serde_json::json;
 
 use super::{
     Place, Rewriter,
-    aggregate::{described, named_as},
+    aggregate::{described, named_as, with_normal_keys},
+    late::Lateness,
 };
 use crate::{nodes::session_aggregate::SessionAggregateNode, streaming_plan::OperatorInfo};
 
@@ -26,7 +28,11 @@ impl Rewriter {
         let position = self.found.operators.len();
         let aggregate = node.aggregate()?.clone();
         let before = Arc::clone(&aggregate.schema);
-        let aggregate = self.over_stateful_input(aggregate, place)?;
+        let mut aggregate = self.over_rewritten_input(aggregate, place)?;
+        if self.mode != OutputMode::Complete {
+            aggregate = self.without_late_intervals(aggregate, &id)?;
+        }
+        let aggregate = with_normal_keys(aggregate)?;
         let info = OperatorInfo {
             fingerprint: fingerprint(&aggregate, node.gap_micros, self.mode),
             id: id.clone(),
@@ -45,6 +51,29 @@ impl Rewriter {
                 node: Arc::new(prepared),
             }),
         )
+    }
+
+    /// The same aggregation without the rows whose own interval has ended, whatever session they would be part of.
+    fn without_late_intervals(&mut self, mut aggregate: Aggregate, id: &str) -> Result<Aggregate> {
+        let [.., start, end] = aggregate.group_expr.as_slice() else {
+            return internal_err!("an aggregation over sessions has no bounds");
+        };
+        let (Expr::Column(start), Expr::Column(end_column)) = (start, end) else {
+            return internal_err!("a bound of the sessions {id} is no column");
+        };
+        let late = Lateness {
+            operator: id,
+            side: None,
+            time: end.clone(),
+            extra_micros: 0,
+            window: Some(LateWindow::Between {
+                start: start.clone(),
+                end: end_column.clone(),
+            }),
+        };
+        let input = Arc::unwrap_or_clone(aggregate.input);
+        aggregate.input = Arc::new(self.without_late_rows(input, late)?);
+        Ok(aggregate)
     }
 }
 
