@@ -50,6 +50,7 @@ async fn run(
         retained: RETAINED,
         checkpoint: disk("checkpoint"),
         output: disk("output"),
+        late: None,
         ledger: Ledger::default(),
         tamper,
         reports: &reports,

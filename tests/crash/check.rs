@@ -60,8 +60,40 @@ pub(crate) fn rows(batch: &RecordBatch) -> Vec<(i64, String, Vec<i64>)> {
         .collect()
 }
 
+/// The records of late rows of a batch: by time and key the value, the window's end, watermark and epoch.
+pub(crate) fn late_rows(batch: &RecordBatch) -> Vec<(i64, String, Vec<i64>)> {
+    let number = |name: &str| {
+        let column = batch.column_by_name(name).expect(name);
+        let numbers = cast(column, &DataType::Int64).expect("a number or a time");
+        numbers.as_primitive::<Int64Type>().clone()
+    };
+    let names = ["value", "late_window_end", "late_watermark", "late_epoch"];
+    let (times, measures) = (number("time"), names.map(number));
+    let keys = batch.column_by_name("key").expect("there is a key");
+    let keys = cast(keys, &DataType::Utf8).expect("keys are texts");
+    let keys = keys.as_string::<i32>();
+    (0..batch.num_rows())
+        .map(|row| {
+            let measures = measures.iter().map(|column| column.value(row));
+            (
+                times.value(row),
+                keys.value(row).to_owned(),
+                measures.collect(),
+            )
+        })
+        .collect()
+}
+
 /// What a reader finds in these files; a file that cannot be read and a row that is there twice are wrong.
 pub(crate) fn content<'a>(
+    files: impl IntoIterator<Item = (&'a String, &'a Bytes)>,
+) -> Result<Answer, String> {
+    content_as(rows, files)
+}
+
+/// As [`content`], of files whose rows are read otherwise.
+pub(crate) fn content_as<'a>(
+    rows: fn(&RecordBatch) -> Vec<(i64, String, Vec<i64>)>,
     files: impl IntoIterator<Item = (&'a String, &'a Bytes)>,
 ) -> Result<Answer, String> {
     let mut answer = Answer::new();

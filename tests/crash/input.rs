@@ -254,6 +254,25 @@ pub(crate) fn first_for_a_while(files: &[Vec<Row>]) -> Answer {
     answer
 }
 
+/// The rows that come too late for their windows: by time and key their value, the window's end, and the watermark and
+/// epoch that drop them, where each file is an epoch. Times are in microseconds.
+pub(crate) fn late_rows(files: &[Vec<Row>]) -> Answer {
+    let mut answer = Answer::new();
+    let (mut late, mut now) = (0, 0);
+    for (epoch, file) in (0..).zip(files) {
+        for row in file.iter().filter(|row| row.window() + WINDOW <= late) {
+            let end = (row.window() + WINDOW) * 1_000;
+            let record = vec![row.value, end, late * 1_000, epoch];
+            let twice = answer.insert((row.time, row.key.clone()), record);
+            assert!(twice.is_none(), "rows are told apart by time and key");
+        }
+        let max = file.iter().map(|row| row.time.div_euclid(1_000)).max();
+        late = now;
+        now = now.max(max.unwrap_or(0) - DELAY);
+    }
+    answer
+}
+
 /// Every row that a filter on `value` lets through.
 pub(crate) fn filtered(files: &[Vec<Row>]) -> Answer {
     let mut answer = Answer::new();

@@ -168,6 +168,12 @@ pub(crate) trait Tamper: Send + Sync {
     }
 }
 
+/// A sink of Parquet files that calls itself by a path and lies in a storage.
+fn parquet_in(path: &str, storage: Arc<dyn Storage>) -> Result<FileSinkProvider> {
+    let sink = FileSinkProvider::try_new(FileFormat::Parquet, path, Options::new(), Vec::new())?;
+    Ok(sink.with_storage(storage))
+}
+
 /// Everything works as it should.
 pub(crate) struct Honest;
 
@@ -217,6 +223,8 @@ pub(crate) struct World<'a> {
     pub(crate) retained: u64,
     pub(crate) checkpoint: Arc<dyn Storage>,
     pub(crate) output: Arc<dyn Storage>,
+    /// Where late rows go, if they are wanted.
+    pub(crate) late: Option<Arc<dyn Storage>>,
     pub(crate) ledger: Ledger,
     pub(crate) tamper: &'a dyn Tamper,
     pub(crate) reports: &'a Mutex<Reports>,
@@ -240,10 +248,7 @@ impl World<'_> {
             return Ok(self.tamper.sink(Arc::new(self.ledger.clone())));
         }
         let output = self.tamper.output(Arc::clone(&self.output));
-        let path = "memory://crash/output";
-        let sink =
-            FileSinkProvider::try_new(FileFormat::Parquet, path, Options::new(), Vec::new())?
-                .with_storage(output);
+        let sink = parquet_in("memory://crash/output", output)?;
         Ok(self.tamper.sink(Arc::new(sink)))
     }
 
@@ -258,9 +263,18 @@ impl World<'_> {
             })
             .build()?;
         session.register_stream("input", self.source()?)?;
-        self.query
+        let writer = self
+            .query
             .over(session.table("input").await?)?
-            .write_stream()
+            .write_stream();
+        let writer = match &self.late {
+            None => writer,
+            Some(late) => {
+                let sink = parquet_in("memory://crash/late", Arc::clone(late))?;
+                writer.late_rows_to(LateRows::sink(Arc::new(sink)))
+            }
+        };
+        writer
             .query_name("crashed")
             .sink(self.sink()?)
             .checkpoint(self.tamper.checkpoint(Arc::clone(&self.checkpoint)))

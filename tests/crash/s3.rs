@@ -119,6 +119,7 @@ impl Place<'_> {
             retained: RETAINED,
             checkpoint: at("checkpoint")?,
             output: at("output")?,
+            late: None,
             ledger: Ledger::default(),
             tamper: &Honest,
             reports: &reports,

@@ -39,6 +39,7 @@ use super::{
 
 const CHECKPOINT: &str = "checkpoint";
 const OUTPUT: &str = "output";
+const LATE: &str = "late";
 
 /// A query over certain files, and who tampers with it.
 pub(crate) struct Case {
@@ -54,6 +55,8 @@ pub(crate) struct Case {
     pub(crate) at: fn(usize, &[String]) -> bool,
     /// Whether half of the input comes only after the crash, and an epoch takes whatever is there.
     pub(crate) grows: bool,
+    /// Whether late rows are wanted, in a folder of their own.
+    pub(crate) late_rows: bool,
     folder: TempDir,
     answer: Answer,
 }
@@ -76,6 +79,7 @@ impl Case {
             losses: every_loss,
             at: |_, _| true,
             grows: false,
+            late_rows: false,
             folder,
         }
     }
@@ -156,6 +160,7 @@ impl<'a> Life<'a> {
             retained: self.case.retained,
             checkpoint: Arc::new(self.machine.storage(CHECKPOINT)),
             output: Arc::new(self.machine.storage(OUTPUT)),
+            late: (self.case.late_rows).then(|| Arc::new(self.machine.storage(LATE)) as _),
             ledger: self.ledger.clone(),
             tamper: self.case.tamper.as_ref(),
             reports: &self.reports,
@@ -190,6 +195,9 @@ impl<'a> Life<'a> {
         if case.query.writes_files() {
             let seen = check::content(&self.machine.files(OUTPUT))?;
             check::only_expected(&seen, &case.answer)?;
+            if case.late_rows {
+                check::only_expected(&self.late_rows()?, &input::late_rows(&case.files))?;
+            }
             return Ok(seen);
         }
         let published = self.ledger.published()?;
@@ -205,12 +213,21 @@ impl<'a> Life<'a> {
         Ok(published.into_values().next_back().unwrap_or_default())
     }
 
+    /// What a reader of the folder of late rows sees.
+    fn late_rows(&self) -> Result<Answer, String> {
+        check::content_as(check::late_rows, &self.machine.files(LATE))
+    }
+
     /// What must hold when nothing is left to do.
     fn check_at_rest(&self) -> Result<(), String> {
         let seen = self.check()?;
         let case = self.case;
         if case.query.writes_files() || case.grows {
             check::everything(&seen, &case.answer)?;
+            if case.late_rows {
+                check::everything(&self.late_rows()?, &input::late_rows(&case.files))
+                    .map_err(|wrong| format!("late rows: {wrong}"))?;
+            }
         } else {
             let epochs = self.ledger.published()?.len();
             if epochs != case.files.len() {
@@ -256,7 +273,8 @@ impl<'a> Life<'a> {
 
     /// Temporary files may stay for a day; what was prepared for readers may not.
     fn check_nothing_hidden(&self) -> Result<(), String> {
-        let files = self.machine.files(OUTPUT);
+        let mut files = self.machine.files(OUTPUT);
+        files.extend(self.machine.files(LATE));
         let forgotten = files
             .keys()
             .find(|path| path.starts_with(STAGING) && !path.contains("/tmp-"));
@@ -512,6 +530,15 @@ fn touched_totals_reach_a_service_once_an_epoch_wherever_the_power_fails() {
     let mut case = Case::new(Query::Update, 3);
     case.losses = one_loss;
     assert_survives("update mode", &case);
+}
+
+#[test]
+fn late_rows_and_windows_are_each_there_once_wherever_the_power_fails() {
+    let mut case = Case::over(Query::Windows, input::rows(4, 20, 5));
+    case.late_rows = true;
+    case.losses = one_loss;
+    assert!(input::late_rows(&case.files).len() > 5);
+    assert_survives("windows and late rows", &case);
 }
 
 #[test]

@@ -54,6 +54,7 @@ async fn take_turns(
         retained: RETAINED,
         checkpoint: Arc::new(machine.storage("checkpoint")),
         output: Arc::new(machine.storage("output")),
+        late: None,
         ledger: Ledger::default(),
         tamper,
         reports: &reports,

@@ -40,6 +40,8 @@ pub(crate) struct Fixture {
     /// Of the output folder.
     pub(crate) output: Arc<dyn Storage>,
     pub(crate) sink: LedgerSink,
+    /// Where late rows go, if they are wanted.
+    pub(crate) late: Option<LedgerSink>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) settings: Settings,
 }
@@ -56,6 +58,7 @@ impl Fixture {
             b: TestTable::new("b"),
             checkpoint,
             sink: LedgerSink::new(Arc::clone(&output)),
+            late: None,
             output,
             clock: Arc::new(ManualClock::at(START_MILLIS)),
             settings: Settings {
@@ -84,7 +87,7 @@ impl Fixture {
             mode: OutputMode::Append,
             trigger,
             sink: Arc::new(self.sink.clone()),
-            late_sink: None,
+            late_sink: self.late.clone().map(|late| Arc::new(late) as _),
             checkpoint: Some(Arc::clone(&self.checkpoint)),
             settings: self.settings.clone(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,

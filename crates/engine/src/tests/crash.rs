@@ -4,14 +4,14 @@
 //! It catches a step that is missing a sync, is in the wrong order or is not idempotent. It cannot catch a fault of the
 //! simulated disk itself, nor of a sink or source that is not the test's own.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use headwater_core::{Storage, Trigger};
 use headwater_log::store::{Loss, SimMachine};
 
 use crate::{
     Step,
-    testing::{Fixture, Query},
+    testing::{Fixture, LedgerSink, Query},
 };
 
 const CHECKPOINT: &str = "checkpoint";
@@ -111,4 +111,100 @@ async fn a_stateless_query_writes_every_row_once_wherever_the_power_fails() {
 async fn a_windowed_aggregation_writes_every_window_once_wherever_the_power_fails() {
     let swept = sweep(Query::Windows, &[Loss::Unsynced, Loss::Some(1_000)]).await;
     println!("crash sweep: {swept} runs");
+}
+
+/// A world in which late rows go to a folder of their own.
+fn world_with_late_rows(machine: &SimMachine) -> (Fixture, Arc<dyn Storage>) {
+    let mut world = world(machine);
+    let late: Arc<dyn Storage> = Arc::new(machine.storage(LATE));
+    world.late = Some(LedgerSink::new(Arc::clone(&late)));
+    (world, late)
+}
+
+const LATE: &str = "late";
+
+/// By epoch, the rows that a reader of a folder sees.
+async fn by_epoch(storage: &Arc<dyn Storage>) -> BTreeMap<u64, Vec<String>> {
+    let mut epochs: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for object in storage.list("out").await.unwrap() {
+        let name = object.path.trim_start_matches("out/");
+        let (epoch, _) = name.split_once('-').unwrap();
+        let bytes = storage.read(&object.path).await.unwrap().unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let rows = epochs.entry(epoch.parse().unwrap()).or_default();
+        rows.extend(text.lines().map(str::to_owned));
+        rows.sort();
+    }
+    epochs.retain(|_, rows| !rows.is_empty());
+    epochs
+}
+
+#[tokio::test]
+async fn an_epoch_is_in_both_sinks_or_in_none_wherever_the_power_fails() {
+    let arrivals = || {
+        vec![
+            (26, 8),
+            (3, 16),
+            (47, 32),
+            (5, 1),
+            (33, 2),
+            (61, 64),
+            (62, 128),
+        ]
+    };
+    let calm = SimMachine::new();
+    let (calm_world, calm_late) = world_with_late_rows(&calm);
+    run(&calm_world, Query::Windows, &mut arrivals())
+        .await
+        .unwrap();
+    let rows = by_epoch(&calm_world.output).await;
+    let late = by_epoch(&calm_late).await;
+    assert_eq!(late.values().map(Vec::len).sum::<usize>(), 3, "{late:?}");
+    for (crash_at, step) in calm.steps().iter().enumerate() {
+        for loss in [Loss::Unsynced, Loss::Some(crash_at as u64)] {
+            let context = format!("crash at step {crash_at} ({step}), {loss:?}");
+            let machine = SimMachine::new();
+            let (crashed, _) = world_with_late_rows(&machine);
+            let mut left = arrivals();
+            machine.crash_at(crash_at);
+            run(&crashed, Query::Windows, &mut left).await;
+            let after = machine.reopen(loss);
+            let (checkpoint, output) = disks(&after);
+            let mut world = crashed.reopened(checkpoint, output);
+            let storage: Arc<dyn Storage> = Arc::new(after.storage(LATE));
+            world.late = Some(LedgerSink::new(Arc::clone(&storage)));
+            // Recovery publishes what was committed, and nothing else has run yet.
+            let driver = world.start(Query::Windows, Trigger::Default).await.unwrap();
+            let committed = driver.next.0;
+            drop(driver);
+            let until = |epochs: &BTreeMap<u64, Vec<String>>| -> BTreeMap<u64, Vec<String>> {
+                let epochs = epochs.range(..committed);
+                epochs.map(|(epoch, rows)| (*epoch, rows.clone())).collect()
+            };
+            assert_eq!(by_epoch(&world.output).await, until(&rows), "{context}");
+            assert_eq!(
+                by_epoch(&storage).await,
+                until(&late),
+                "{context}, late rows"
+            );
+            run(&world, Query::Windows, &mut left)
+                .await
+                .unwrap_or_else(|| panic!("{context}: the query does not start again"));
+            let flat = |epochs: BTreeMap<u64, Vec<String>>| -> Vec<String> {
+                let mut rows: Vec<String> = epochs.into_values().flatten().collect();
+                rows.sort();
+                rows
+            };
+            assert_eq!(
+                flat(by_epoch(&world.output).await),
+                flat(rows.clone()),
+                "{context}"
+            );
+            assert_eq!(
+                flat(by_epoch(&storage).await),
+                flat(late.clone()),
+                "{context}"
+            );
+        }
+    }
 }

@@ -58,6 +58,8 @@ pub struct Case {
     pub partitions: usize,
     /// Committed epochs whose records stay readable.
     pub batches_retained: u64,
+    /// The first step before which the query may be started with a sink of late rows; none: it never has one.
+    pub late_from: Option<usize>,
     /// Its input.
     pub steps: Vec<CaseStep>,
 }
@@ -135,7 +137,7 @@ impl Case {
         let mut random = StdRng::seed_from_u64(seed);
         let query = query(&mut random);
         let mut clock = 0;
-        let steps = (0..random.random_range(1..=6))
+        let steps: Vec<CaseStep> = (0..random.random_range(1..=6))
             .map(|number| step(&mut random, number, &mut clock))
             .collect();
         Self {
@@ -143,8 +145,18 @@ impl Case {
             query,
             partitions: random.random_range(1..=4),
             batches_retained: random.random_range(2..=4),
+            late_from: late_from(&mut random, steps.len()),
             steps,
         }
+    }
+}
+
+/// From which step on late rows are wanted: mostly from the start, sometimes from a restart on.
+pub(super) fn late_from(random: &mut StdRng, steps: usize) -> Option<usize> {
+    match random.random_range(0..4) {
+        0 => None,
+        1 => Some(random.random_range(0..steps)),
+        _ => Some(0),
     }
 }
 

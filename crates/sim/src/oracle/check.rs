@@ -24,6 +24,7 @@ use headwater_log::store::MemoryStorage;
 
 use super::{
     case::{Case, Event, Interruption},
+    late::{LateMark, records},
     model::{Model, Pair},
     shape::QueryShape,
 };
@@ -48,7 +49,8 @@ pub async fn check(case: &Case) -> Result<()> {
 
 async fn run(case: &Case) -> Result<()> {
     let mut bench = Bench::new(case)?;
-    for step in &case.steps {
+    for (number, step) in case.steps.iter().enumerate() {
+        bench.step = number;
         match step.interruption {
             Interruption::None => {}
             Interruption::Restart => bench.stop().await,
@@ -81,7 +83,8 @@ struct Bench<'a> {
     stream: MemoryStream,
     checkpoint: Arc<MemoryStorage>,
     partitions: usize,
-    running: Option<(Driver, MemorySink)>,
+    running: Option<Running>,
+    step: usize,
     model: Model,
     /// Rows added to the stream so far, and how many of them the model has taken.
     arrived: Vec<Event>,
@@ -89,6 +92,15 @@ struct Bench<'a> {
     /// What each epoch gave, and the watermark in force in it.
     given: BTreeMap<u64, Vec<Row>>,
     in_force: BTreeMap<u64, i64>,
+    /// What was recorded as late in each epoch, where it was.
+    recorded: BTreeMap<u64, Vec<Row>>,
+}
+
+/// A run of the query.
+struct Running {
+    driver: Driver,
+    sink: MemorySink,
+    late: Option<MemorySink>,
 }
 
 impl<'a> Bench<'a> {
@@ -107,17 +119,19 @@ impl<'a> Bench<'a> {
             partitions: case.partitions,
             stream,
             running: None,
+            step: 0,
             model: Model::new(&case.query),
             arrived: Vec::new(),
             taken: 0,
             given: BTreeMap::new(),
             in_force: BTreeMap::new(),
+            recorded: BTreeMap::new(),
         })
     }
 
     async fn stop(&mut self) {
-        if let Some((mut driver, _)) = self.running.take() {
-            driver.shut_down().await;
+        if let Some(mut running) = self.running.take() {
+            running.driver.shut_down().await;
         }
     }
 
@@ -132,9 +146,11 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    async fn started(&mut self) -> Result<&mut (Driver, MemorySink)> {
+    async fn started(&mut self) -> Result<&mut Running> {
         if self.running.is_none() {
             let sink = MemorySink::new("out");
+            let wants_late = self.case.late_from.is_some_and(|from| self.step >= from);
+            let late = wants_late.then(|| MemorySink::new("late"));
             let frame = self.case.query.build(self.session.table("t").await?)?;
             let mut spec = frame
                 .write_stream()
@@ -144,7 +160,9 @@ impl<'a> Bench<'a> {
                 .into_spec(None)?;
             spec.settings.state_partitions = Some(self.partitions);
             spec.settings.min_batches_to_retain = self.case.batches_retained;
-            self.running = Some((Driver::start(spec).await?, sink));
+            spec.late_sink = late.as_ref().map(|late| Arc::new(late.provider()) as _);
+            let driver = Driver::start(spec).await?;
+            self.running = Some(Running { driver, sink, late });
         }
         self.running
             .as_mut()
@@ -154,23 +172,35 @@ impl<'a> Bench<'a> {
     /// One trigger; whether it ran an epoch.
     async fn trigger(&mut self) -> Result<bool> {
         self.clock.advance(1_000);
-        let (driver, sink) = self.started().await?;
-        let Step::Ran(progress) = Box::pin(driver.step()).await? else {
+        let running = self.started().await?;
+        let Step::Ran(progress) = Box::pin(running.driver.step()).await? else {
             return Ok(false);
         };
-        let batches = sink
-            .rows_of(Epoch(progress.batch_id))
-            .ok_or_else(|| Error::internal("an epoch ran but is not published"))?;
-        let rows = batches.iter().map(cell::rows).collect::<Result<Vec<_>>>()?;
-        self.record(&progress, rows.concat()).await?;
+        let epoch = Epoch(progress.batch_id);
+        let rows = published(&running.sink, epoch)?;
+        let late = running.late.as_ref().map(|late| published(late, epoch));
+        let late = late.transpose()?;
+        self.record(&progress, rows, late).await?;
         Ok(true)
     }
 
-    async fn record(&mut self, progress: &StreamingQueryProgress, rows: Vec<Row>) -> Result<()> {
+    async fn record(
+        &mut self,
+        progress: &StreamingQueryProgress,
+        rows: Vec<Row>,
+        recorded: Option<Vec<Row>>,
+    ) -> Result<()> {
         let epoch = progress.batch_id;
         if let Some(before) = self.given.get(&epoch) {
             let place = format!("epoch {epoch}, run again");
-            return differ_if(row_difference(&place, before.clone(), rows));
+            differ_if(row_difference(&place, before.clone(), rows))?;
+            let place = format!("late rows of epoch {epoch}, run again");
+            return match (self.recorded.get(&epoch), recorded) {
+                (Some(before), Some(late)) => {
+                    differ_if(row_difference(&place, before.clone(), late))
+                }
+                _ => Ok(()),
+            };
         }
         let in_force = watermark(progress)?;
         if self.case.query.delay.is_some() && in_force != Some(self.model.watermark) {
@@ -188,7 +218,7 @@ impl<'a> Bench<'a> {
             .sources
             .iter()
             .any(|source| source.start_offset != source.end_offset);
-        let mut late = 0;
+        let mut late = Vec::new();
         if has_data {
             let arrived = self.arrived.get(self.taken..).unwrap_or_default();
             late = self.model.take(arrived, late_below);
@@ -199,10 +229,17 @@ impl<'a> Bench<'a> {
         let dropped: u64 = operators
             .map(|state| state.num_rows_dropped_by_watermark)
             .sum();
-        if dropped != late as u64 {
+        if dropped != late.len() as u64 {
             return Err(Error::internal(format!(
-                "epoch {epoch} reports {dropped} late (row, window) pairs, but {late} came too late"
+                "epoch {epoch} reports {dropped} late (row, window) pairs, but {} came too late",
+                late.len()
             )));
+        }
+        if let Some(recorded) = recorded {
+            let expected = late_records(&self.case.query, &late, late_below, epoch)?;
+            let place = format!("late rows of epoch {epoch}");
+            differ_if(row_difference(&place, expected, recorded.clone()))?;
+            self.recorded.insert(epoch, recorded);
         }
         self.given.insert(epoch, rows.clone());
         if self.case.query.mode == OutputMode::Complete {
@@ -254,6 +291,38 @@ impl<'a> Bench<'a> {
             }
         }
     }
+}
+
+/// The rows that an epoch sent to a sink.
+pub(super) fn published(sink: &MemorySink, epoch: Epoch) -> Result<Vec<Row>> {
+    let batches = sink
+        .rows_of(epoch)
+        .ok_or_else(|| Error::internal("an epoch ran but is not published"))?;
+    let rows = batches.iter().map(cell::rows).collect::<Result<Vec<_>>>()?;
+    Ok(rows.concat())
+}
+
+/// The records of late pairs.
+fn late_records(
+    query: &QueryShape,
+    pairs: &[Pair],
+    watermark: i64,
+    epoch: u64,
+) -> Result<Vec<Row>> {
+    let events: Vec<Event> = pairs.iter().map(|pair| pair.event.clone()).collect();
+    let marks: Vec<LateMark> = pairs
+        .iter()
+        .map(|pair| LateMark {
+            input: None,
+            window: pair.window,
+        })
+        .collect();
+    let operator = match query.sessions {
+        Some(_) => "session-0",
+        None => "aggregate-0",
+    };
+    let rows = batch(&input_schema(), &events)?;
+    cell::rows(&records(&rows, &marks, operator, watermark, epoch)?)
 }
 
 fn differ_if(difference: Option<crate::compare::Difference>) -> Result<()> {

@@ -11,7 +11,8 @@
 //!   within the watermark, which forgets keys, are dropped by a model;
 //! * update mode: the last row of each key is its row in the batch answer, again without what came too late;
 //! * an epoch that runs again gives the same rows again;
-//! * as many (row, window) pairs are reported as late as were late.
+//! * as many (row, window) pairs are reported as late as were late, and where there is a sink of late rows it gets a
+//!   record of each of them, in that epoch, with all columns of the row: what came and what came out adds up to all.
 //!
 //! Which pairs are late is decided here by a model of a few lines that shares no code with the engine, and the
 //! watermark that the engine reports is checked against that model.
@@ -23,6 +24,7 @@ mod case;
 mod check;
 mod duplicates;
 mod join;
+mod late;
 mod model;
 mod sessions;
 mod shape;

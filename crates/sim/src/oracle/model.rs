@@ -52,10 +52,10 @@ impl Model {
     }
 
     /// Takes the rows of one epoch. `late_below` is the watermark that filters late rows in it, in milliseconds.
-    /// Gives the number of pairs that came too late.
-    pub(super) fn take(&mut self, events: &[Event], late_below: i64) -> usize {
+    /// Gives the pairs that came too late.
+    pub(super) fn take(&mut self, events: &[Event], late_below: i64) -> Vec<Pair> {
         let shape = &self.shape;
-        let mut late = 0;
+        let mut late = Vec::new();
         let mut highest: Option<i64> = None;
         for event in events {
             let passes = shape.filter.passes(event);
@@ -82,7 +82,7 @@ impl Model {
                 .pairs_of(event)
                 .into_iter()
                 .partition(|pair| Self::is_closed(pair, late_below));
-            late += closed.len();
+            late.extend(closed);
             self.pairs.extend(open);
         }
         if let (Some(delay), Some(highest)) = (self.shape.delay, highest) {

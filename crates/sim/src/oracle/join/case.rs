@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
-    super::case::Interruption,
+    super::case::{Interruption, late_from},
     shape::{Condition, JoinKind, JoinShape, Range},
 };
 
@@ -42,6 +42,8 @@ pub struct JoinCase {
     pub partitions: usize,
     /// Committed epochs whose records stay readable.
     pub batches_retained: u64,
+    /// The first step before which the query may be started with a sink of late rows; none: it never has one.
+    pub late_from: Option<usize>,
     /// Its input.
     pub steps: Vec<JoinStep>,
 }
@@ -55,8 +57,10 @@ impl JoinCase {
     pub fn of(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let shape = shape(&mut random);
+        // Behind another operator late rows need columns that it would not have stored: they are wanted from the start.
+        let is_chained = shape.windows.is_some();
         let (mut clock, mut ids) = (0, 0);
-        let steps = (0..random.random_range(2..=7))
+        let steps: Vec<JoinStep> = (0..random.random_range(2..=7))
             .map(|number| step(&mut random, number, &mut clock, &mut ids))
             .collect();
         Self {
@@ -64,6 +68,8 @@ impl JoinCase {
             shape,
             partitions: random.random_range(1..=4),
             batches_retained: random.random_range(2..=4),
+            late_from: late_from(&mut random, steps.len())
+                .map(|from| from * usize::from(!is_chained)),
             steps,
         }
     }

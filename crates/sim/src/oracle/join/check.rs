@@ -23,7 +23,11 @@ use headwater_core::{
 use headwater_log::store::MemoryStorage;
 
 use super::{
-    super::case::Interruption,
+    super::{
+        case::Interruption,
+        check::published,
+        late::{LateMark, records},
+    },
     case::{JoinCase, JoinRow},
     shape::{JoinKind, JoinShape},
 };
@@ -48,7 +52,8 @@ pub async fn check_join(case: &JoinCase) -> Result<()> {
 
 async fn run(case: &JoinCase) -> Result<()> {
     let mut bench = Bench::new(case)?;
-    for step in &case.steps {
+    for (number, step) in case.steps.iter().enumerate() {
+        bench.step = number;
         match step.interruption {
             Interruption::None => {}
             Interruption::Restart => bench.stop().await,
@@ -78,7 +83,8 @@ struct Bench<'a> {
     streams: [MemoryStream; 2],
     checkpoint: Arc<MemoryStorage>,
     partitions: usize,
-    running: Option<(Driver, MemorySink)>,
+    running: Option<Running>,
+    step: usize,
     /// Rows added to the streams so far, and how many of them epochs have taken.
     arrived: [Vec<JoinRow>; 2],
     taken: [usize; 2],
@@ -87,6 +93,15 @@ struct Bench<'a> {
     /// What each epoch gave, and the watermark in force in it.
     given: BTreeMap<u64, Vec<Row>>,
     in_force: BTreeMap<u64, i64>,
+    /// What was recorded as late in each epoch, where it was.
+    recorded: BTreeMap<u64, Vec<Row>>,
+}
+
+/// A run of the query.
+struct Running {
+    driver: Driver,
+    sink: MemorySink,
+    late: Option<MemorySink>,
 }
 
 impl<'a> Bench<'a> {
@@ -107,17 +122,19 @@ impl<'a> Bench<'a> {
             partitions: case.partitions,
             streams,
             running: None,
+            step: 0,
             arrived: Default::default(),
             taken: [0; 2],
             counted: Default::default(),
             given: BTreeMap::new(),
             in_force: BTreeMap::new(),
+            recorded: BTreeMap::new(),
         })
     }
 
     async fn stop(&mut self) {
-        if let Some((mut driver, _)) = self.running.take() {
-            driver.shut_down().await;
+        if let Some(mut running) = self.running.take() {
+            running.driver.shut_down().await;
         }
     }
 
@@ -131,9 +148,11 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    async fn started(&mut self) -> Result<&mut (Driver, MemorySink)> {
+    async fn started(&mut self) -> Result<&mut Running> {
         if self.running.is_none() {
             let sink = MemorySink::new("out");
+            let wants_late = self.case.late_from.is_some_and(|from| self.step >= from);
+            let late = wants_late.then(|| MemorySink::new("late"));
             let frame = self.session.sql(&self.case.shape.sql(true)).await?;
             let mut spec = frame
                 .write_stream()
@@ -142,7 +161,9 @@ impl<'a> Bench<'a> {
                 .into_spec(None)?;
             spec.settings.state_partitions = Some(self.partitions);
             spec.settings.min_batches_to_retain = self.case.batches_retained;
-            self.running = Some((Driver::start(spec).await?, sink));
+            spec.late_sink = late.as_ref().map(|late| Arc::new(late.provider()) as _);
+            let driver = Driver::start(spec).await?;
+            self.running = Some(Running { driver, sink, late });
         }
         self.running
             .as_mut()
@@ -152,23 +173,35 @@ impl<'a> Bench<'a> {
     /// One trigger; whether it ran an epoch.
     async fn trigger(&mut self) -> Result<bool> {
         self.clock.advance(1_000);
-        let (driver, sink) = self.started().await?;
-        let Step::Ran(progress) = Box::pin(driver.step()).await? else {
+        let running = self.started().await?;
+        let Step::Ran(progress) = Box::pin(running.driver.step()).await? else {
             return Ok(false);
         };
-        let batches = sink
-            .rows_of(Epoch(progress.batch_id))
-            .ok_or_else(|| Error::internal("an epoch ran but is not published"))?;
-        let rows = batches.iter().map(cell::rows).collect::<Result<Vec<_>>>()?;
-        self.record(&progress, rows.concat())?;
+        let epoch = Epoch(progress.batch_id);
+        let rows = published(&running.sink, epoch)?;
+        let late = running.late.as_ref().and_then(|late| late.rows_of(epoch));
+        self.record(&progress, rows, late)?;
         Ok(true)
     }
 
-    fn record(&mut self, progress: &StreamingQueryProgress, rows: Vec<Row>) -> Result<()> {
+    fn record(
+        &mut self,
+        progress: &StreamingQueryProgress,
+        rows: Vec<Row>,
+        recorded: Option<Vec<RecordBatch>>,
+    ) -> Result<()> {
         let epoch = progress.batch_id;
+        let recorded = recorded.map(|batches| late_rows(&batches)).transpose()?;
         if let Some(before) = self.given.get(&epoch) {
             let place = format!("epoch {epoch}, run again");
-            return differ_if(row_difference(&place, before.clone(), rows));
+            differ_if(row_difference(&place, before.clone(), rows))?;
+            let place = format!("late rows of epoch {epoch}, run again");
+            return match (self.recorded.get(&epoch), recorded) {
+                (Some(before), Some(late)) => {
+                    differ_if(row_difference(&place, before.clone(), late))
+                }
+                _ => Ok(()),
+            };
         }
         let last = self.in_force.last_key_value();
         let late_below = last.map_or(0, |(_, millis)| *millis);
@@ -180,7 +213,7 @@ impl<'a> Bench<'a> {
             .any(|source| source.start_offset != source.end_offset);
         let late = match has_data {
             true => self.take(late_below),
-            false => 0,
+            false => Default::default(),
         };
         let operators = progress.state_operators.iter();
         let dropped: Vec<u64> = operators
@@ -189,28 +222,39 @@ impl<'a> Bench<'a> {
         // The join stands nearest the sources; what it gives out is not late for anyone.
         let mut expected = vec![0; dropped.len()];
         if let Some(join) = expected.last_mut() {
-            *join = late;
+            *join = late.iter().map(|late| late.len() as u64).sum();
         }
         if dropped != expected {
             return Err(Error::internal(format!(
                 "epoch {epoch} reports {dropped:?} late rows by operator, but {expected:?} were"
             )));
         }
+        if let Some(recorded) = recorded {
+            let operator = if self.case.shape.windows.is_some() {
+                "join-1"
+            } else {
+                "join-0"
+            };
+            let expected = late_records(&self.case.shape, &late, operator, late_below, epoch)?;
+            let place = format!("late rows of epoch {epoch}");
+            differ_if(row_difference(&place, expected, recorded.clone()))?;
+            self.recorded.insert(epoch, recorded);
+        }
         self.given.insert(epoch, rows);
         Ok(())
     }
 
-    /// What has arrived goes into an epoch; how many rows of it are late.
-    fn take(&mut self, late_below: i64) -> u64 {
+    /// What has arrived goes into an epoch; the rows of either side that are late.
+    fn take(&mut self, late_below: i64) -> [Vec<JoinRow>; 2] {
         let shape = &self.case.shape;
-        let mut late = 0;
+        let mut late: [Vec<JoinRow>; 2] = Default::default();
         for side in [0, 1] {
             for row in &self.arrived[side][self.taken[side]..] {
                 if !shape.reaches_the_join(side, row) {
                     continue;
                 }
                 match shape.is_late(side, row, late_below) {
-                    true => late += 1,
+                    true => late[side].push(row.clone()),
                     false => self.counted[side].push(row.clone()),
                 }
             }
@@ -263,6 +307,55 @@ fn final_rows(
             _ => true,
         })
         .collect()
+}
+
+/// The columns of records that both sides have.
+const LATE_COLUMNS: [&str; 10] = [
+    "id",
+    "ts",
+    "k",
+    "v",
+    "late_operator",
+    "late_input",
+    "late_window_start",
+    "late_window_end",
+    "late_watermark",
+    "late_epoch",
+];
+
+/// Records without the columns of the window and of what comes out of the join.
+fn late_rows(batches: &[RecordBatch]) -> Result<Vec<Row>> {
+    let rows = batches.iter().map(|batch| {
+        let columns = LATE_COLUMNS
+            .iter()
+            .map(|name| batch.schema().index_of(name));
+        let columns = columns.collect::<Result<Vec<usize>, _>>()?;
+        cell::rows(&batch.project(&columns)?)
+    });
+    Ok(rows.collect::<Result<Vec<_>>>()?.concat())
+}
+
+/// The records of late rows of either side.
+fn late_records(
+    shape: &JoinShape,
+    late: &[Vec<JoinRow>; 2],
+    operator: &str,
+    watermark: i64,
+    epoch: u64,
+) -> Result<Vec<Row>> {
+    let mut expected = Vec::new();
+    for (side, input) in ["left", "right"].into_iter().enumerate() {
+        let mark = |row: &JoinRow| LateMark {
+            input: Some(input),
+            window: shape.window_of(row),
+        };
+        let marks: Vec<LateMark> = late[side].iter().map(mark).collect();
+        let rows = batch(&late[side])?;
+        expected.extend(cell::rows(&records(
+            &rows, &marks, operator, watermark, epoch,
+        )?)?);
+    }
+    Ok(expected)
 }
 
 /// The rows whose window, of which the first column is the end, is closed.

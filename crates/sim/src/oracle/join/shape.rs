@@ -96,6 +96,17 @@ impl JoinShape {
         self.delays[side].is_some() && time <= watermark.saturating_mul(MILLI)
     }
 
+    /// The window by which a row is late, in microseconds, if it is by one.
+    pub fn window_of(&self, row: &JoinRow) -> Option<(i64, i64)> {
+        match (self.range, row.time) {
+            (Range::SameWindow(size), Some(time)) => {
+                let end = window_end(time, size);
+                Some((end - size * SECOND, end))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether nothing can match a row any more at a watermark in milliseconds.
     pub fn is_gone(&self, side: usize, row: &JoinRow, watermark: i64) -> bool {
         let (Some(time), Some(reach)) = (row.time, self.reach(side)) else {
