@@ -10,8 +10,8 @@ use headwater_core::{
     Watermark,
 };
 use headwater_log::{
-    Committed, Floor, Metadata, NodeWatermark, OperatorRecord, Planned, SourceStep, Started,
-    WatermarkPolicy, WatermarkRecord,
+    Committed, Floor, LateOutput, Metadata, NodeWatermark, OperatorRecord, Planned, SourceStep,
+    Started, WatermarkPolicy, WatermarkRecord,
     codec::{Record, decode, encode},
 };
 use serde_json::json;
