@@ -29,8 +29,11 @@ pub(crate) fn insert(
     }
 }
 
+/// A row by time and key, with its measures.
+pub(crate) type Measured = (i64, String, Vec<i64>);
+
 /// The rows of a batch: `start` (0 if there is no such column), `key`, and the measures in their order.
-pub(crate) fn rows(batch: &RecordBatch) -> Vec<(i64, String, Vec<i64>)> {
+pub(crate) fn rows(batch: &RecordBatch) -> Vec<Measured> {
     let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
     let starts = batch
         .column_by_name("start")
@@ -61,7 +64,7 @@ pub(crate) fn rows(batch: &RecordBatch) -> Vec<(i64, String, Vec<i64>)> {
 }
 
 /// The records of late rows of a batch: by time and key the value, the window's end, watermark and epoch.
-pub(crate) fn late_rows(batch: &RecordBatch) -> Vec<(i64, String, Vec<i64>)> {
+pub(crate) fn late_rows(batch: &RecordBatch) -> Vec<Measured> {
     let number = |name: &str| {
         let column = batch.column_by_name(name).expect(name);
         let numbers = cast(column, &DataType::Int64).expect("a number or a time");
@@ -93,7 +96,7 @@ pub(crate) fn content<'a>(
 
 /// As [`content`], of files whose rows are read otherwise.
 pub(crate) fn content_as<'a>(
-    rows: fn(&RecordBatch) -> Vec<(i64, String, Vec<i64>)>,
+    rows: fn(&RecordBatch) -> Vec<Measured>,
     files: impl IntoIterator<Item = (&'a String, &'a Bytes)>,
 ) -> Result<Answer, String> {
     let mut answer = Answer::new();

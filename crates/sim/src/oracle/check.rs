@@ -317,9 +317,12 @@ fn late_records(
             window: pair.window,
         })
         .collect();
-    let operator = match query.sessions {
-        Some(_) => "session-0",
-        None => "aggregate-0",
+    let operator = match (query.sessions, &query.duplicates) {
+        (Some(_), _) => "session-0",
+        // What comes out of it is never late for the windows above.
+        (None, Some(_)) if query.aggregates_anything() => "dedup-1",
+        (None, Some(_)) => "dedup-0",
+        (None, None) => "aggregate-0",
     };
     let rows = batch(&input_schema(), &events)?;
     cell::rows(&records(&rows, &marks, operator, watermark, epoch)?)

@@ -70,7 +70,11 @@ impl Model {
             if let Some(duplicates) = &shape.duplicates {
                 let is_late = |time: i64| time <= late_below.saturating_mul(1_000);
                 if shape.delay.is_some() && event.time.is_some_and(is_late) {
-                    late += 1;
+                    late.push(Pair {
+                        event: event.clone(),
+                        window: None,
+                        closes_at: event.time,
+                    });
                     continue;
                 }
                 self.in_time.push(event.clone());
