@@ -534,10 +534,11 @@ fn touched_totals_reach_a_service_once_an_epoch_wherever_the_power_fails() {
 
 #[test]
 fn late_rows_and_windows_are_each_there_once_wherever_the_power_fails() {
-    let mut case = Case::over(Query::Windows, input::rows(6, 20, 5));
+    let mut case = Case::over(Query::Windows, input::rows(8, 40, 5));
     case.late_rows = true;
     case.losses = one_loss;
-    assert!(input::late_rows(&case.files).len() > 3);
+    let late = input::late_rows(&case.files).len();
+    assert!(late > 3, "{late}");
     assert_survives("windows and late rows", &case);
 }
 
