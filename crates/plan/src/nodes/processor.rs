@@ -13,7 +13,7 @@ use headwater_ops::processor::{Call, ProcessorInput, ProcessorSpec, TimeMode};
 
 use super::order_of_equals;
 
-/// What a [`ProcessorNode`] is to do.
+/// What a call of a processor is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProcessorCall {
     /// The name under which the code is registered.
