@@ -36,6 +36,7 @@ mod settings;
 mod supervise;
 mod tally;
 pub mod trigger;
+mod upgrade;
 pub mod watermarks;
 
 #[cfg(test)]

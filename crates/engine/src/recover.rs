@@ -13,12 +13,12 @@ use headwater_core::{
     Trigger, Watermark,
 };
 use headwater_log::{
-    EpochLog, FolderStorage, MemoryStorage, Metadata, OperatorRecord, Planned, SourceStep, Start,
-    Started, WatermarkRecord, check_restart, layout,
+    EpochLog, FolderStorage, LogReader, MemoryStorage, Metadata, OperatorRecord, Planned,
+    SourceStep, Start, Started, WatermarkRecord, layout,
 };
 use headwater_ops::{key_index_factory, state_provider::StateProvider};
 use headwater_plan::{PlanSettings, StreamingPlan, plan_stream};
-use headwater_state::{StateBackend, StateManifest};
+use headwater_state::{Layouts, StateBackend, StateManifest};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -29,6 +29,7 @@ use crate::{
     housekeeping::{Housekeeping, manifest_of},
     progress::OperatorFacts,
     trigger::NextTimer,
+    upgrade::check_restart,
     watermarks::WatermarkNode,
 };
 
@@ -107,7 +108,12 @@ impl Driver {
             id,
         } = checkpoint;
         let run = RunId(Uuid::new_v4());
-        let partitions = partitions(&spec, metadata.as_ref());
+        let newest = LogReader::new(Arc::clone(&storage)).newest_commit().await?;
+        let recorded = match &newest {
+            Some(committed) => manifest_of(&committed.state)?,
+            None => StateManifest::default(),
+        };
+        let partitions = partitions(&spec, metadata.as_ref(), &recorded);
         let plan = plan_stream(
             &spec.state,
             spec.plan,
@@ -137,7 +143,7 @@ impl Driver {
             sources: plan.sources().iter().map(|s| s.identity()).collect(),
             sink: spec.sink.identity(),
             late_sink: spec.late_sink.as_ref().map(|sink| sink.identity()),
-            operators: operator_records(&plan),
+            operators: operator_records(&plan)?,
             settings: Default::default(),
         };
         let metadata = match metadata {
@@ -147,7 +153,13 @@ impl Driver {
                 EpochLog::create_metadata(storage.as_ref(), &present).await?
             }
         };
-        check_restart(&storage.to_string(), &metadata, &present)?;
+        check_restart(
+            &storage.to_string(),
+            &metadata,
+            &present,
+            plan.operators(),
+            &recorded,
+        )?;
         if metadata.query != id {
             return Err(Error::fenced(format!(
                 "another process has started query {} in {storage} at this moment",
@@ -209,7 +221,8 @@ impl Driver {
             true => NextTimer::Unknown,
             false => NextTimer::None,
         };
-        let backend = Arc::new(StateBackend::new(storage, standing.manifest));
+        let backend = StateBackend::new(storage, standing.manifest).with_layouts(layouts(&plan));
+        let backend = Arc::new(backend);
         let state = StateProvider::new(
             Arc::clone(&backend),
             key_index_factory(),
@@ -378,9 +391,18 @@ fn stand(start: &Start) -> Result<Standing> {
     })
 }
 
-/// A number in the settings holds; else the one of the first start; else the number of processors.
-fn partitions(spec: &QuerySpec, metadata: Option<&Metadata>) -> usize {
-    let recorded = metadata.and_then(|metadata| usize::try_from(metadata.partitions).ok());
+/// A number in the settings holds; else the one that the state is divided by; else that of the first start; else the
+/// number of processors.
+fn partitions(spec: &QuerySpec, metadata: Option<&Metadata>, state: &StateManifest) -> usize {
+    // A limit has one partition whatever the others have.
+    let is_keyed = |id: &String| {
+        let mut operators = metadata.iter().flat_map(|metadata| &metadata.operators);
+        operators.any(|operator| operator.id == *id && operator.kind != "limit")
+    };
+    let keyed = state.operators.iter().filter(|(id, _)| is_keyed(id));
+    let recorded = keyed.map(|(_, files)| files.partitions).max();
+    let recorded = recorded.or(metadata.map(|metadata| metadata.partitions));
+    let recorded = recorded.and_then(|partitions| usize::try_from(partitions).ok());
     spec.settings
         .state_partitions
         .or(recorded)
@@ -412,14 +434,25 @@ async fn create_sources(
     .await
 }
 
-fn operator_records(plan: &StreamingPlan) -> Vec<OperatorRecord> {
+fn operator_records(plan: &StreamingPlan) -> Result<Vec<OperatorRecord>> {
     let operators = plan.operators().iter();
     operators
-        .map(|operator| OperatorRecord {
-            id: operator.id.clone(),
-            kind: operator.kind.clone(),
-            fingerprint: operator.fingerprint.clone(),
+        .map(|operator| {
+            Ok(OperatorRecord {
+                id: operator.id.clone(),
+                kind: operator.kind.clone(),
+                fingerprint: operator.fingerprint.clone(),
+                stores: serde_json::to_value(&operator.stores)?,
+            })
         })
+        .collect()
+}
+
+/// What the stores of each operator hold from now on; operators that say nothing are left out.
+fn layouts(plan: &StreamingPlan) -> Layouts {
+    let operators = plan.operators().iter().filter(|it| !it.stores.is_empty());
+    operators
+        .map(|operator| (operator.id.clone(), operator.stores.clone()))
         .collect()
 }
 

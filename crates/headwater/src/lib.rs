@@ -89,6 +89,7 @@ mod reader;
 mod services;
 mod session;
 mod sql_hooks;
+mod state_reader;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -117,6 +118,7 @@ pub use late_rows::LateRows;
 pub use location::IntoLocation;
 pub use reader::StreamReader;
 pub use session::{Session, SessionBuilder};
+pub use state_reader::{OperatorState, StateReader, StoreState};
 pub use window::{Gap, WindowExpr, session_window, window, window_time};
 pub use writer::StreamWriter;
 

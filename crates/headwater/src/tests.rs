@@ -12,8 +12,12 @@ use crate::{connect::memory::MemoryStream, prelude::*};
 mod as_of;
 mod chained;
 mod late;
+mod rescaling;
 mod sessions;
+mod state_tables;
 mod tables;
+mod upgrades;
+mod world;
 
 const SECOND: i64 = 1_000_000;
 

@@ -4,14 +4,20 @@
 
 use std::fmt;
 
-use headwater_core::{Error, Result};
+use headwater_core::Error;
 use serde_json::Value;
 
 use crate::record::{Metadata, OperatorRecord};
 
+/// Parts of a fingerprint that are not compared where the record says what the stores hold: whoever compares those
+/// knows what can be taken over.
+const SAID_BY_STORES: &[&str] = &["aggregates", "left", "right"];
+
 /// One thing about a query that is not what it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
+    /// The operator that it is about, if it is about one.
+    pub operator: Option<String>,
     /// What differs, for instance `operator 'agg-0' keys[1].type`.
     pub what: String,
     /// What the checkpoint says; `None` if it did not exist.
@@ -36,7 +42,12 @@ pub fn differences(then: &Metadata, now: &Metadata) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut compare = |what: String, was: Option<String>, is: Option<String>| {
         if was != is {
-            found.push(Difference { what, was, is });
+            found.push(Difference {
+                operator: None,
+                what,
+                was,
+                is,
+            });
         }
     };
     compare(
@@ -69,51 +80,64 @@ pub fn differences(then: &Metadata, now: &Metadata) -> Vec<Difference> {
     found
 }
 
-/// Refuses to go on if there is any difference.
-///
-/// # Errors
-/// [`headwater_core::ErrorKind::Invalid`], listing all of them; `place` names the checkpoint.
-pub fn check_restart(place: &str, then: &Metadata, now: &Metadata) -> Result<()> {
-    let found = differences(then, now);
-    if found.is_empty() {
-        return Ok(());
-    }
+/// The refusal to go on because of these differences: [`headwater_core::ErrorKind::Invalid`], listing all of them;
+/// `place` names the checkpoint.
+pub fn refusal(place: &str, found: &[Difference]) -> Error {
     let list: Vec<String> = found.iter().map(|it| format!("\n  - {it}")).collect();
-    Err(Error::invalid(format!(
+    Error::invalid(format!(
         "the query cannot go on from the checkpoint in {place}, because it has changed:{}\nundo the changes, or start \
          it with another checkpoint location",
         list.concat()
-    )))
+    ))
 }
 
 fn compare_operators(then: &[OperatorRecord], now: &[OperatorRecord], found: &mut Vec<Difference>) {
+    let mut differ = |id: &str, was: Option<&String>, is: Option<&String>| {
+        found.push(Difference {
+            operator: Some(id.to_owned()),
+            what: format!("operator '{id}'"),
+            was: was.cloned(),
+            is: is.cloned(),
+        });
+    };
+    let mut same = Vec::new();
     for was in then {
-        let what = format!("operator '{}'", was.id);
         match now.iter().find(|is| is.id == was.id) {
-            None => found.push(Difference {
-                what,
-                was: Some(was.kind.clone()),
-                is: None,
-            }),
-            Some(is) if is.kind != was.kind => found.push(Difference {
-                what,
-                was: Some(was.kind.clone()),
-                is: Some(is.kind.clone()),
-            }),
-            Some(is) => {
-                compare_values(what, Some(&was.fingerprint), Some(&is.fingerprint), found);
-            }
+            None => differ(&was.id, Some(&was.kind), None),
+            Some(is) if is.kind != was.kind => differ(&was.id, Some(&was.kind), Some(&is.kind)),
+            Some(is) => same.push((was, is)),
         }
     }
     for is in now {
         if !then.iter().any(|was| was.id == is.id) {
-            found.push(Difference {
-                what: format!("operator '{}'", is.id),
-                was: None,
-                is: Some(is.kind.clone()),
-            });
+            differ(&is.id, None, Some(&is.kind));
         }
     }
+    for (was, is) in same {
+        let mut of_operator = Vec::new();
+        let what = format!("operator '{}'", was.id);
+        let (was_said, is_said) = comparable(was, is);
+        compare_values(what, Some(&was_said), Some(&is_said), &mut of_operator);
+        found.extend(of_operator.into_iter().map(|difference| Difference {
+            operator: Some(was.id.clone()),
+            ..difference
+        }));
+    }
+}
+
+/// The fingerprints without what the stores say better; if the record is of before those were written, without what was
+/// not written yet.
+fn comparable(was: &OperatorRecord, is: &OperatorRecord) -> (Value, Value) {
+    let (mut recorded, mut present) = (was.fingerprint.clone(), is.fingerprint.clone());
+    if let (Value::Object(recorded), Value::Object(present)) = (&mut recorded, &mut present) {
+        if was.stores.is_null() && !is.stores.is_null() {
+            present.retain(|name, _| recorded.contains_key(name));
+        } else if !was.stores.is_null() {
+            recorded.retain(|name, _| !SAID_BY_STORES.contains(&name.as_str()));
+            present.retain(|name, _| !SAID_BY_STORES.contains(&name.as_str()));
+        }
+    }
+    (recorded, present)
 }
 
 /// Descends into objects and arrays, so that a difference names the innermost field.
@@ -139,6 +163,7 @@ fn compare_values(
             }
         }
         (was, is) => found.push(Difference {
+            operator: None,
             what,
             was: was.map(Value::to_string),
             is: is.map(Value::to_string),
@@ -168,6 +193,7 @@ mod tests {
                 id: "agg-0".to_owned(),
                 kind: "aggregate".to_owned(),
                 fingerprint: json!({"keys": [{"name": "host", "type": "Utf8"}], "aggregates": ["count(1)"]}),
+                stores: Value::Null,
             }],
             settings: Default::default(),
         }
@@ -217,6 +243,28 @@ mod tests {
     }
 
     #[test]
+    fn what_the_stores_say_is_left_to_them_and_an_old_record_is_compared_as_far_as_it_goes() {
+        let with_stores = |mut metadata: Metadata| {
+            metadata.operators[0].stores = json!([{"name": "groups"}]);
+            metadata.operators[0].fingerprint["windows"] = json!(["10 s"]);
+            metadata
+        };
+        let mut now = with_stores(metadata());
+        now.operators[0].fingerprint["aggregates"] = json!(["count(1) AS n"]);
+        assert_eq!(differences(&with_stores(metadata()), &now), []);
+        now.operators[0].fingerprint["windows"] = json!(["5 s"]);
+        let found = differences(&with_stores(metadata()), &now);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].operator.as_deref(), Some("agg-0"));
+        // Without stores the record says nothing of windows, and its aggregates count.
+        let found = differences(&metadata(), &now);
+        assert_eq!(
+            found.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [r#"operator 'agg-0' aggregates[0] was "count(1)" and is "count(1) AS n""#]
+        );
+    }
+
+    #[test]
     fn sources_sink_mode_and_operators_are_compared() {
         assert_eq!(
             found(|now| {
@@ -239,7 +287,7 @@ mod tests {
     fn the_refusal_lists_the_differences_and_the_remedy() {
         let mut now = metadata();
         now.sources[0] = "rate".to_owned();
-        let error = check_restart("/cp", &metadata(), &now).expect_err("the source differs");
+        let error = refusal("/cp", &differences(&metadata(), &now));
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert_eq!(
             error.message(),

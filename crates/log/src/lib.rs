@@ -51,9 +51,8 @@ pub mod log;
 pub mod record;
 pub mod store;
 
-pub use compat::check_restart;
 pub use decide::{Decision, RecoveryFacts, Replay, Resume};
-pub use log::{EpochLog, Recovery, Start};
+pub use log::{EpochLog, LogReader, Recovery, Start};
 pub use record::{
     Committed, Floor, LateOutput, Metadata, NodeWatermark, OperatorRecord, Planned, SourceStep,
     Started, WatermarkPolicy, WatermarkRecord,

@@ -8,6 +8,10 @@
 //! Therefore [`EpochLog::put_commit`] looks at the floor after it has won: it was raised, durably, before the name
 //! became free.
 
+mod reader;
+
+pub use reader::LogReader;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -35,6 +35,10 @@ pub struct OperatorRecord {
     /// Everything the state's layout depends on (keys, aggregates, schemas); compared field by field at a restart.
     #[serde(default)]
     pub fingerprint: Value,
+    /// What its stores held at the first start; only the state layer knows how to read it. Null in records of before
+    /// this was written.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub stores: Value,
 }
 
 /// Identity of a query, written once, at its first start.

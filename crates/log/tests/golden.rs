@@ -74,6 +74,7 @@ fn metadata_v1() {
                 id: "aggregate-0".to_owned(),
                 kind: "aggregate".to_owned(),
                 fingerprint: json!({"aggregates": ["count(1)"], "keys": ["window", "host"]}),
+                stores: json!(null),
             }],
             settings: [("minBatchesToRetain".to_owned(), "100".to_owned())].into(),
         },

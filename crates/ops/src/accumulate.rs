@@ -38,6 +38,18 @@ struct Slot {
     distinct: Option<DataType>,
 }
 
+/// A DISTINCT aggregate whose values are kept apart.
+pub(crate) struct DistinctSlot<'a> {
+    /// Its number among the aggregates.
+    pub(crate) number: usize,
+    /// What it computes.
+    pub(crate) name: &'a str,
+    /// Column of the partial rows, keys not counted.
+    pub(crate) column: usize,
+    /// Type of the argument.
+    pub(crate) argument: &'a DataType,
+}
+
 /// How the states of all aggregates of one operator lie in its input and in its state.
 #[derive(Debug, Clone)]
 pub struct AggregateLayout {
@@ -86,7 +98,7 @@ impl AggregateLayout {
         let mut fields: Vec<Field> = Vec::new();
         let mut incoming = 0;
         let mut chained = false;
-        for ((number, aggregate), distinct) in aggregates.iter().enumerate().zip(distinct) {
+        for (aggregate, distinct) in aggregates.iter().zip(distinct) {
             let partial = aggregate.state_fields()?;
             let stored = match distinct {
                 Some(_) => Arc::new(without_distinct(aggregate, input_schema)?),
@@ -95,12 +107,16 @@ impl AggregateLayout {
             let states = stored.state_fields()?;
             chained |= states.iter().any(|state| grows(state.data_type()));
             let first = fields.len();
-            for (n, state) in states.iter().enumerate() {
-                fields.push(Field::new(
-                    format!("{number}.{n} {}", stored.fun().name()),
-                    state.data_type().clone(),
-                    true,
-                ));
+            for state in &states {
+                let name = state_name(aggregate.name(), state.name());
+                let name = (1..)
+                    .map(|number| match number {
+                        1 => name.clone(),
+                        number => format!("{name} {number}"),
+                    })
+                    .find(|name| fields.iter().all(|field| field.name() != name))
+                    .unwrap_or_default();
+                fields.push(Field::new(name, state.data_type().clone(), true));
             }
             slots.push(Slot {
                 stored,
@@ -143,12 +159,15 @@ impl AggregateLayout {
             .map_or(0, |slot| slot.incoming_columns.end)
     }
 
-    /// The DISTINCT aggregates: number, column of the partial rows, type of the argument.
-    pub fn distinct(&self) -> impl Iterator<Item = (usize, usize, &DataType)> {
+    /// The DISTINCT aggregates whose values are kept apart.
+    pub(crate) fn distinct(&self) -> impl Iterator<Item = DistinctSlot<'_>> {
         self.slots.iter().enumerate().filter_map(|(number, slot)| {
-            slot.distinct
-                .as_ref()
-                .map(|argument| (number, slot.incoming_columns.start, argument))
+            Some(DistinctSlot {
+                number,
+                name: slot.stored.name(),
+                column: slot.incoming_columns.start,
+                argument: slot.distinct.as_ref()?,
+            })
         })
     }
 
@@ -226,6 +245,16 @@ impl AggregateLayout {
             .map(|accumulator| accumulator.evaluate(EmitTo::All))
             .collect()
     }
+}
+
+/// What a column of state is called: the aggregate and which of its numbers it is, as in `avg(x)[sum]`. Columns are
+/// known by these names across restarts.
+fn state_name(aggregate: &str, state: &str) -> String {
+    let which = state
+        .strip_prefix(aggregate)
+        .and_then(|rest| rest.strip_prefix('[')?.strip_suffix(']'))
+        .unwrap_or(state);
+    format!("{aggregate}[{which}]")
 }
 
 /// Whether a state of this type grows with the number of rows.

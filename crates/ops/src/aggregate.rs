@@ -31,7 +31,7 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use headwater_core::{Epoch, OutputMode, Watermark};
-use headwater_state::{KeyedState, StateSpec};
+use headwater_state::{KeyedState, StateSpec, StoreLayout};
 
 use crate::{
     accumulate::AggregateLayout,
@@ -46,6 +46,7 @@ use crate::{
     runtime::{EpochRuntime, external},
     session::SessionAggregateExec,
     state_provider::StateAddress,
+    stores::{expiry_text, with_shown_names},
     window::AssignWindowsExec,
 };
 
@@ -158,11 +159,6 @@ impl StatefulAggregateExec {
         &self.definition.operator
     }
 
-    /// Columns of the state: keys and stored values, for the fingerprint in the checkpoint.
-    pub fn state_spec(&self) -> &StateSpec {
-        &self.definition.spec
-    }
-
     /// The same operator with its input exchanged by key over `partitions`. Called once the rest of the physical plan
     /// is final, since DataFusion's own passes would remove a hand-made exchange.
     pub fn with_exchange(&self, partitions: usize) -> Result<Self> {
@@ -219,6 +215,10 @@ impl BindEpoch for StatefulAggregateExec {
             },
             ..self.clone()
         }))
+    }
+
+    fn stores(&self) -> Option<(&str, Vec<StoreLayout>)> {
+        Some((&self.definition.operator, self.definition.layouts()))
     }
 }
 
@@ -298,8 +298,10 @@ impl Definition {
         };
         let row_groups = renumbered(touched.row_ids(), &order);
         layout.merge_incoming(&mut accumulators, states, &row_groups, groups)?;
-        for ((number, column, _), store) in layout.distinct().zip(&mut stores.distinct) {
-            let new = new_values(store, &keys, expiry.as_ref(), &row_groups, &states[column])?;
+        for (distinct, store) in layout.distinct().zip(&mut stores.distinct) {
+            let lists = &states[distinct.column];
+            let new = new_values(store, &keys, expiry.as_ref(), &row_groups, lists)?;
+            let number = distinct.number;
             layout.update_distinct(&mut accumulators, number, &new.values, &new.ids, groups)?;
         }
         let merged = layout.states(&mut accumulators)?;
@@ -384,10 +386,35 @@ impl Definition {
 
     fn stores(&self) -> Vec<(String, StateSpec)> {
         let mut stores = vec![(GROUPS.to_owned(), self.spec.clone())];
-        stores.extend(self.layout.distinct().map(|(number, _, argument)| {
-            (distinct_store(number), distinct_spec(&self.spec, argument))
+        stores.extend(self.layout.distinct().map(|distinct| {
+            (
+                distinct_store(distinct.number),
+                distinct_spec(&self.spec, distinct.argument),
+            )
         }));
         stores
+    }
+
+    /// The same stores as they are recorded.
+    fn layouts(&self) -> Vec<StoreLayout> {
+        let serve = self.layout.distinct().map(|distinct| Some(distinct.name));
+        let stores = self.stores().into_iter();
+        let layouts = stores.zip(std::iter::once(None).chain(serve));
+        let layouts = layouts.map(|((name, spec), serves)| {
+            let layout = with_shown_names(spec.layout(name));
+            let layout = match self.expiry {
+                Some(expiry) => {
+                    let key = self.spec.keys.field(expiry.column).name();
+                    layout.expiring(expiry_text(key, expiry))
+                }
+                None => layout,
+            };
+            match serves {
+                Some(aggregate) => layout.serving(aggregate),
+                None => layout,
+            }
+        });
+        layouts.collect()
     }
 }
 

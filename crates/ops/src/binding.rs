@@ -6,6 +6,7 @@ use datafusion::{
     physical_plan::ExecutionPlan,
 };
 use headwater_core::{EpochWrite, Split, Watermark};
+use headwater_state::StoreLayout;
 use std::sync::Arc;
 
 use crate::table::reset;
@@ -36,6 +37,11 @@ pub trait BindEpoch {
     /// after it is bound with watermarks that are as much lower. Rows that it kept for longer make a join do so.
     fn lag_millis(&self) -> i64 {
         0
+    }
+
+    /// Its id and what it keeps from epoch to epoch, if it keeps anything.
+    fn stores(&self) -> Option<(&str, Vec<StoreLayout>)> {
+        None
     }
 }
 

@@ -32,6 +32,7 @@ pub mod scan;
 pub mod session;
 pub mod sink;
 pub mod state_provider;
+pub mod stores;
 pub mod table;
 pub mod window;
 

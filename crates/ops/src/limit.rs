@@ -19,7 +19,7 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt, future, stream};
 use headwater_core::Epoch;
-use headwater_state::{KeyedState, StateSpec};
+use headwater_state::{KeyedState, StateSpec, StoreLayout};
 
 use crate::{
     binding::{BindEpoch, EpochBinding},
@@ -83,6 +83,13 @@ impl BindEpoch for StreamLimitExec {
             writes: binding.write.epoch,
             ..self.clone()
         }))
+    }
+
+    fn stores(&self) -> Option<(&str, Vec<StoreLayout>)> {
+        match &self.counting {
+            Counting::Lifetime(operator) => Some((operator, vec![spec().layout(STORE)])),
+            Counting::Epoch => None,
+        }
     }
 }
 

@@ -12,8 +12,11 @@ use headwater_core::{Delay, Error, OutputMode, Result, SourceProvider};
 use headwater_ops::{
     binding::{EpochBinding, bind_plan},
     runtime::{EpochRuntime, from_datafusion},
+    stores::stores_of,
     table::forget_builds,
 };
+use headwater_state::StoreLayout;
+use serde_json::json;
 
 use crate::{
     check::{check, check_joins},
@@ -78,6 +81,8 @@ pub struct OperatorInfo {
     pub progress_name: String,
     /// What must not change between two starts.
     pub fingerprint: serde_json::Value,
+    /// What it keeps, store by store.
+    pub stores: Vec<StoreLayout>,
     /// Whether an epoch without data runs for it when the watermark rose.
     pub wants_no_data_epoch: bool,
     /// Whether it has timers that follow the clock, for which an epoch without data runs when they are due.
@@ -130,12 +135,19 @@ pub async fn plan_stream(
         .map_err(from_datafusion)?;
     check(&windowed, settings)?;
     let (numbered, sources) = rewrite::number_sources(windowed).map_err(from_datafusion)?;
-    let filtered = push_down_filters(&session, numbered).map_err(from_datafusion)?;
+    let push_down = |plan| push_down_filters(&session, plan);
+    let filtered = push_down(numbered.clone()).map_err(from_datafusion)?;
     check_joins(&filtered)?;
     let (stateful, mut found) = rewrite::make_stateful(filtered, settings.mode, settings.late_rows)
         .map_err(from_datafusion)?;
     let late = settings.late_rows.then(|| late_schema(&found.late));
     let late = late.transpose()?;
+    let mut pushed = rewrite::pushed_filters(numbered, push_down, settings.mode, &found);
+    for operator in &mut found.operators {
+        if let Some(filters) = pushed.remove(&operator.id) {
+            operator.fingerprint["where"] = json!(filters);
+        }
+    }
     let output: SchemaRef = Arc::clone(stateful.schema().inner());
     let optimized = optimize(&session, stateful).map_err(from_datafusion)?;
     rewrite::add_stored_columns(&optimized, &mut found.operators).map_err(from_datafusion)?;
@@ -146,6 +158,10 @@ pub async fn plan_stream(
     let physical = lower::lower(&session, &separated, settings.partitions, late.as_ref())
         .await
         .map_err(from_datafusion)?;
+    let mut stores = stores_of(&physical);
+    for operator in &mut found.operators {
+        operator.stores = stores.remove(&operator.id).unwrap_or_default();
+    }
     Ok(StreamingPlan {
         sources,
         watermarks: found.watermarks,

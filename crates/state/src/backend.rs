@@ -5,7 +5,7 @@
 //! collection deletes files that no retained manifest names.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,6 +19,7 @@ use headwater_core::{CreateOutcome, Epoch, Error, Result, RunId, Storage};
 
 use crate::{
     delta::DeltaBytes,
+    evolve::recorded,
     file::{self, Part},
     index::KeyIndexFactory,
     key_group::overlap,
@@ -28,6 +29,7 @@ use crate::{
     rows::{RowStore, RowsSpec},
     snapshot::Snapshot,
     spec::StateSpec,
+    store_layout::StoreLayout,
     upkeep::{Upkeep, upkeep},
 };
 
@@ -39,6 +41,8 @@ pub struct StateBackend {
     storage: Arc<dyn Storage>,
     // Replaced as a whole, never held across an await.
     manifest: Mutex<Arc<StateManifest>>,
+    /// What the stores of each operator hold from now on.
+    layouts: Layouts,
     attempts: AtomicU64,
 }
 
@@ -58,6 +62,9 @@ struct Address<'a> {
     partition: u32,
 }
 
+/// What the stores of operators hold, by operator.
+pub type Layouts = BTreeMap<String, Vec<StoreLayout>>;
+
 impl StateBackend {
     /// State in the checkpoint whose root is `storage`, at the version of `manifest`: that of the last commit record,
     /// or the empty one.
@@ -65,8 +72,17 @@ impl StateBackend {
         Self {
             storage,
             manifest: Mutex::new(Arc::new(manifest)),
+            layouts: Layouts::new(),
             attempts: AtomicU64::new(0),
         }
+    }
+
+    /// The same state; the stores of these operators hold what is said here. It is recorded with the files. Where the
+    /// files of the manifest hold something else, loads take over what is asked for ([`crate::misfits`] tells before
+    /// whether they can), and the first commit writes the operator's state as a whole.
+    pub fn with_layouts(mut self, layouts: Layouts) -> Self {
+        self.layouts = layouts;
+        self
     }
 
     /// The manifest of the last committed version.
@@ -88,7 +104,18 @@ impl StateBackend {
         &self,
         files: impl IntoIterator<Item = (String, StateFile)>,
     ) -> Result<StateManifest> {
-        self.manifest().with(files)
+        let files: Vec<_> = files.into_iter().collect();
+        let written = files.iter().filter(|(_, file)| !file.is_empty());
+        let operators: BTreeSet<String> = written.map(|(operator, _)| operator.clone()).collect();
+        let mut manifest = self.manifest().with(files)?;
+        for operator in operators {
+            let layout = self.layouts.get(&operator);
+            let entry = manifest.operators.get_mut(&operator);
+            if let (Some(layout), Some(entry)) = (layout, entry) {
+                entry.stores.clone_from(layout);
+            }
+        }
+        Ok(manifest)
     }
 
     /// One store of one of `partitions` partitions at the version of the manifest; empty if the operator is not in it.
@@ -158,21 +185,36 @@ impl StateBackend {
         let Some(files) = manifest.operators.get(operator) else {
             return empty();
         };
-        if files.partitions == partitions {
-            return self.restore(files, address, empty()?, None).await;
-        }
-        let wanted = (partition, partitions);
+        let layouts = self.layouts.get(operator);
+        let recorded = recorded(&files.stores, layouts, address.store)
+            .map_err(|error| error.context(format!("operator {operator}")))?;
+        let is_rewritten = files.partitions != partitions || recorded.is_changed;
         let mut state = empty()?;
-        for old in (0..files.partitions).filter(|old| overlap((*old, files.partitions), wanted)) {
-            // Each on its own: what one partition expired or removed is no business of another's rows.
-            let address = Address {
-                partition: old,
-                ..address
-            };
-            let part = self.restore(files, address, empty()?, Some(wanted)).await?;
-            state.absorb(part)?;
+        match recorded.store {
+            None => {}
+            Some((store, picks)) if files.partitions == partitions => {
+                let address = Address { store, ..address };
+                state = self.restore(files, address, state, None, picks).await?;
+            }
+            Some((store, picks)) => {
+                let wanted = (partition, partitions);
+                let old = 0..files.partitions;
+                for old in old.filter(|old| overlap((*old, files.partitions), wanted)) {
+                    // Each on its own: what one partition expired or removed is no business of another's rows.
+                    let address = Address {
+                        partition: old,
+                        store,
+                        operator,
+                    };
+                    let (into, picks) = (empty()?, picks.clone());
+                    let part = self.restore(files, address, into, Some(wanted), picks);
+                    state.absorb(part.await?)?;
+                }
+            }
         }
-        state.commit_as_a_whole();
+        if is_rewritten {
+            state.commit_as_a_whole();
+        }
         Ok(state)
     }
 
@@ -182,6 +224,7 @@ impl StateBackend {
         address: Address<'_>,
         mut state: S,
         wanted: Option<(u32, u32)>,
+        picks: Option<Arc<[usize]>>,
     ) -> Result<S> {
         let of_ours = |section: &&Section| {
             section.partition == address.partition && section.store == address.store
@@ -203,8 +246,10 @@ impl StateBackend {
         let mut read = stream::iter(reads).buffered(READ_AHEAD);
         while let Some((file, bytes)) = read.try_next().await? {
             // Decoding may take long; the threads of the runtime are for those who wait.
+            let picks = picks.clone();
             let applied = tokio::task::spawn_blocking(move || {
-                state.apply_sections(&bytes, wanted).map(|()| state)
+                let picks = picks.as_deref();
+                state.apply_sections(&bytes, wanted, picks).map(|()| state)
             });
             let applied = applied.await.map_err(|error| {
                 Error::internal("restoring stopped unexpectedly").with_source(error)
@@ -214,6 +259,22 @@ impl StateBackend {
                 .map_err(|error| address.explain(file, error))?;
         }
         Ok(state)
+    }
+
+    /// The bytes of a section, checked.
+    pub(crate) async fn read_named(
+        &self,
+        operator: &str,
+        file: &StateFile,
+        section: &Section,
+    ) -> Result<Bytes> {
+        let address = Address {
+            operator,
+            store: &section.store,
+            partition: section.partition,
+        };
+        let bytes = self.read_section(file, section).await;
+        bytes.map_err(|error| address.explain(file, error))
     }
 
     async fn read_section(&self, file: &StateFile, section: &Section) -> Result<Bytes> {
@@ -344,6 +405,7 @@ impl StateBackend {
                     bytes: bytes.freeze(),
                     rows,
                     full: false,
+                    live: 0,
                 };
                 (store.to_owned(), partition, delta)
             })

@@ -142,6 +142,8 @@ pub(crate) struct Blocks {
     slab: Vec<Option<Block>>,
     free: Vec<u32>,
     bytes: usize,
+    /// Live rows of all blocks.
+    live: usize,
     /// Blocks that have become sparse since they were last looked at.
     sparse: Vec<u32>,
 }
@@ -149,6 +151,7 @@ pub(crate) struct Blocks {
 impl Blocks {
     pub(crate) fn add(&mut self, block: Block) -> u32 {
         self.bytes += block.bytes + block_overhead(&block);
+        self.live += block.live;
         match self.free.pop() {
             Some(id) => {
                 self.slab[id as usize] = Some(block);
@@ -164,6 +167,7 @@ impl Blocks {
     pub(crate) fn remove(&mut self, id: u32) -> Option<Block> {
         let block = self.slab[id as usize].take()?;
         self.bytes -= block.bytes + block_overhead(&block);
+        self.live -= block.live;
         self.free.push(id);
         Some(block)
     }
@@ -199,6 +203,12 @@ impl Blocks {
             block.queued = true;
             self.sparse.push(position.block());
         }
+        self.live -= 1;
+    }
+
+    /// Number of live rows.
+    pub(crate) fn live(&self) -> usize {
+        self.live
     }
 
     /// The row before this one of the same key.

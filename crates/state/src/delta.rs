@@ -56,6 +56,8 @@ pub struct DeltaBytes {
     pub rows: u64,
     /// Whether it is the whole state and not a change to an older version.
     pub full: bool,
+    /// Number of rows in the store after them.
+    pub live: u64,
 }
 
 impl DeltaBytes {
@@ -71,6 +73,7 @@ pub(crate) fn encode(
     factory: &dyn KeyIndexFactory,
     version: Epoch,
     changes: Vec<Change>,
+    live: usize,
 ) -> Result<DeltaBytes> {
     let changes = without_replaced_rows(shape, factory, changes)?;
     let bytes = match changes.is_empty() {
@@ -81,6 +84,7 @@ pub(crate) fn encode(
         bytes,
         rows: rows_put(&changes),
         full: false,
+        live: live as u64,
     })
 }
 
@@ -143,7 +147,7 @@ impl KeyedState {
     /// # Errors
     /// `Data` if the bytes are not sections of such a store, or older than the state. The state is then undefined.
     pub fn apply_delta(&mut self, bytes: &[u8], wanted_groups: Option<(u32, u32)>) -> Result<()> {
-        self.apply_sections(bytes, wanted_groups)
+        self.apply_sections(bytes, wanted_groups, None)
     }
 
     fn places_of(&mut self, rows: &RecordBatch) -> Result<Vec<Place>> {

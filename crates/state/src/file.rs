@@ -3,6 +3,8 @@
 //! Which section is which, and its checksum, stands in the [`StateFile`] of the manifest. `docs/formats-state.md`
 //! draws the bytes.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use headwater_core::{Epoch, Error, Result, RunId};
 
@@ -53,6 +55,10 @@ pub(crate) fn assemble(
         bytes.extend_from_slice(&delta.bytes);
         bytes.resize(bytes.len().next_multiple_of(ALIGN), 0);
     }
+    let mut live = BTreeMap::new();
+    for (store, _, delta) in parts {
+        *live.entry(store.clone()).or_default() += delta.live;
+    }
     let file = StateFile {
         path: String::new(),
         epoch,
@@ -61,6 +67,7 @@ pub(crate) fn assemble(
         full: parts.iter().any(|(_, _, delta)| delta.full),
         since: None,
         sections,
+        live,
     };
     Ok((bytes.into(), file))
 }

@@ -117,6 +117,11 @@ impl KeyedState {
         self.keys
     }
 
+    /// Number of value rows: in a chained store a key may have several.
+    pub fn rows(&self) -> usize {
+        self.blocks.live()
+    }
+
     /// Whether no key has a value row.
     pub fn is_empty(&self) -> bool {
         self.keys == 0
@@ -346,7 +351,13 @@ impl KeyedState {
         let delta = if std::mem::take(&mut self.commit_all) {
             self.snapshot().encode()?
         } else {
-            delta::encode(&self.shape, self.factory.as_ref(), version, changes)?
+            delta::encode(
+                &self.shape,
+                self.factory.as_ref(),
+                version,
+                changes,
+                self.rows(),
+            )?
         };
         self.compact()?;
         Ok(delta)

@@ -16,6 +16,7 @@ mod columns;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 mod delta;
+mod evolve;
 mod expire;
 mod file;
 mod grouped;
@@ -38,13 +39,16 @@ mod segments;
 mod snapshot;
 mod spec;
 mod store;
+mod store_layout;
 mod stored;
+mod table;
 mod touched;
 mod upkeep;
 mod work;
 
-pub use backend::StateBackend;
+pub use backend::{Layouts, StateBackend};
 pub use delta::DeltaBytes;
+pub use evolve::{Misfit, misfits};
 pub use expire::Expired;
 pub use index::{KeyIndex, KeyIndexFactory};
 pub use key_group::{KEY_GROUPS, key_groups, partition_of};
@@ -56,6 +60,8 @@ pub use rows::{Emit, Matches, NullKeys, Probe, RowRefs, RowStore, RowsSpec, With
 pub use snapshot::Snapshot;
 pub use spec::StateSpec;
 pub use store::Store;
+pub use store_layout::{StoreColumn, StoreKind, StoreLayout};
+pub use table::{ChangeKind, StateTable, Version};
 pub use touched::Touched;
 pub use upkeep::Upkeep;
 pub use work::Work;

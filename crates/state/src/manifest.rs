@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use headwater_core::{Epoch, Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::store_layout::StoreLayout;
+
 /// The files of one version of a query's state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateManifest {
@@ -20,6 +22,12 @@ pub struct StateManifest {
 pub struct OperatorFiles {
     /// Number of partitions that the files are divided among.
     pub partitions: u32,
+    /// What the stores hold; none in records of before this was written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stores: Vec<StoreLayout>,
+    /// Rows in each store.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub live: BTreeMap<String, u64>,
     /// Where to begin; none if the deltas go back to the first epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<StateFile>,
@@ -47,6 +55,12 @@ pub struct StateFile {
     pub since: Option<Epoch>,
     /// What it holds, in order of offset. Stores of partitions without changes are left out.
     pub sections: Vec<Section>,
+    /// Rows in each store at the version it leads to.
+    ///
+    /// Goes into [`OperatorFiles::live`] when the file becomes part of a manifest, and stays there as long as the file
+    /// is the newest.
+    #[serde(skip)]
+    pub live: BTreeMap<String, u64>,
 }
 
 /// A part of a [`StateFile`]: one store of one partition.
@@ -149,7 +163,18 @@ impl OperatorFiles {
         self.files().last().map(|file| file.epoch)
     }
 
-    fn add(&mut self, file: StateFile) -> Result<()> {
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.files().map(|file| file.size).sum()
+    }
+
+    fn add(&mut self, mut file: StateFile) -> Result<()> {
+        let live = std::mem::take(&mut file.live);
+        let is_newest = self.epoch().is_none_or(|epoch| epoch <= file.epoch);
+        // Merged deltas lead to a version that is there already.
+        if is_newest && file.since.is_none() {
+            self.live = live;
+        }
         if file.full {
             self.add_full(file)
         } else if file.since.is_some() {
@@ -236,6 +261,7 @@ mod tests {
             full: false,
             since: None,
             sections: vec![],
+            live: BTreeMap::new(),
         }
     }
 
@@ -309,6 +335,27 @@ mod tests {
         let mut all = snapshot(4);
         all.partitions = 3;
         assert_eq!(with(&manifest, [all])?.operators["agg"].partitions, 3);
+        Ok(())
+    }
+
+    #[test]
+    fn layouts_and_live_rows_are_part_of_an_entry_and_may_be_missing() -> Result<()> {
+        let mut one = file(7);
+        one.live.insert("groups".to_owned(), 3);
+        let mut manifest = with(&StateManifest::default(), [one])?;
+        let layout = r#"{"name":"groups","kind":"value","keys":[["host","Utf8"]],"values":[["count(*)[count]","Int64"]],"expires":"window_start + 10 s"}"#;
+        for entry in manifest.operators.values_mut() {
+            entry.stores = vec![serde_json::from_str(layout)?];
+        }
+        let json = serde_json::to_string(&manifest)?;
+        let expected = format!(
+            r#"{{"operators":{{"agg":{{"partitions":2,"stores":[{layout}],"live":{{"groups":3}},"deltas":[{{"path":"delta-7","epoch":7,"size":100,"partitions":2,"sections":[]}}]}}}}}}"#
+        );
+        assert_eq!(json, expected);
+        assert_eq!(serde_json::from_str::<StateManifest>(&json)?, manifest);
+        // Merged deltas lead nowhere new: the number of rows stays.
+        let merged = with(&manifest, [merged(7, 7)])?;
+        assert_eq!(merged.operators["agg"].live, manifest.operators["agg"].live);
         Ok(())
     }
 

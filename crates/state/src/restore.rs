@@ -37,11 +37,17 @@ pub(crate) trait Restore: Sized {
     /// Makes the next commit hold the whole state instead of the changes.
     fn commit_as_a_whole(&mut self);
 
-    /// Applies sections, oldest first.
-    fn apply_sections(&mut self, bytes: &[u8], wanted: Option<(u32, u32)>) -> Result<()> {
+    /// Applies sections, oldest first. `picks` says where the key and value columns lie in them, if otherwise than
+    /// here.
+    fn apply_sections(
+        &mut self,
+        bytes: &[u8],
+        wanted: Option<(u32, u32)>,
+        picks: Option<&[usize]>,
+    ) -> Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let (section, after) = section::decode(self.layout(), rest)?;
+            let (section, after) = section::decode(self.layout(), picks, rest)?;
             self.apply_section(section, wanted)?;
             rest = after;
         }

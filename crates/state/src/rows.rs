@@ -317,9 +317,23 @@ impl RowStore {
         Snapshot::new(layout, version, is_committed, blocks.collect())
     }
 
+    /// Number of key and value columns.
+    pub(crate) fn visible_columns(&self) -> usize {
+        self.shape.visible_columns()
+    }
+
+    /// The blocks in which rows expire at or before `limit`, in milliseconds, and maybe later ones.
+    pub(crate) fn captured_up_to(&self, limit: i64) -> Vec<segment::Captured> {
+        let segments = self.segments.up_to(limit).into_iter();
+        self.captured_of(segments.map(|(id, _)| id))
+    }
+
     /// All blocks as they are now, by time bucket, oldest first within each.
     fn captured(&self) -> Vec<segment::Captured> {
-        let segments = self.segments.ids().into_iter();
+        self.captured_of(self.segments.ids().into_iter())
+    }
+
+    fn captured_of(&self, segments: impl Iterator<Item = u32>) -> Vec<segment::Captured> {
         let segments = segments.map(|id| self.segments.get(id));
         segments
             .flat_map(|segment| {

@@ -105,9 +105,78 @@ fn write_stream(bytes: &mut Vec<u8>, schema: &Schema, changes: &[Change]) -> Res
 
 /// Takes the first section apart, checks that it is one of this store, and returns what follows it as well.
 ///
+/// `picks` says where the key and value columns of the store lie in the section, if otherwise than in the layout.
+///
 /// # Errors
 /// `Data`, saying what was expected and found.
-pub(crate) fn decode<'a>(layout: &Layout, bytes: &'a [u8]) -> Result<(Section, &'a [u8])> {
+pub(crate) fn decode<'a>(
+    layout: &Layout,
+    picks: Option<&[usize]>,
+    bytes: &'a [u8],
+) -> Result<(Section, &'a [u8])> {
+    let (header, mut rest, after_section) = split_section(bytes)?;
+    if header.flags != layout.flags {
+        return Err(Error::data(format!(
+            "the section's flags are {:#04x}, those of the store are {:#04x} (1: chained, 2: expires, \
+             4: rows by key, 8: marks)",
+            header.flags, layout.flags
+        )));
+    }
+    let mut changes = Vec::new();
+    for _ in 0..header.entries {
+        let (tag, body, after) = split_entry(rest)?;
+        match tag {
+            PUT => changes.extend(
+                read_stream(&layout.rows, picks, body)?
+                    .into_iter()
+                    .map(Change::Put),
+            ),
+            REMOVE => changes.extend(
+                read_stream(&layout.named, None, body)?
+                    .into_iter()
+                    .map(Change::Remove),
+            ),
+            MARK if layout.flags & flag::MARKS != 0 => changes.extend(
+                read_stream(&layout.named, None, body)?
+                    .into_iter()
+                    .map(Change::Mark),
+            ),
+            EXPIRE if body.len() == 8 => {
+                changes.push(Change::Expire(u64_at(body, 0).cast_signed()))
+            }
+            _ => {
+                return Err(Error::data(format!(
+                    "unknown entry of kind {tag} with {} bytes",
+                    body.len()
+                )));
+            }
+        }
+        rest = after;
+    }
+    if !rest.is_empty() {
+        return Err(Error::data(format!(
+            "{} bytes follow the last entry of the section",
+            rest.len()
+        )));
+    }
+    let section = Section {
+        kind: header.kind,
+        version: header.version,
+        changes,
+    };
+    Ok((section, after_section))
+}
+
+/// What a section begins with.
+struct Header {
+    kind: Kind,
+    flags: u8,
+    version: Epoch,
+    entries: u32,
+}
+
+/// The header of the first section, its entries, and what follows it.
+fn split_section(bytes: &[u8]) -> Result<(Header, &[u8], &[u8])> {
     let too_short = || {
         Error::data(format!(
             "a section is cut short: only {} bytes are left",
@@ -132,61 +201,16 @@ pub(crate) fn decode<'a>(layout: &Layout, bytes: &'a [u8]) -> Result<(Section, &
         2 => Kind::Snapshot,
         other => return Err(Error::data(format!("unknown kind of section: {other}"))),
     };
-    if header[7] != layout.flags {
-        return Err(Error::data(format!(
-            "the section's flags are {:#04x}, those of the store are {:#04x} (1: chained, 2: expires, \
-             4: rows by key, 8: marks)",
-            header[7], layout.flags
-        )));
-    }
-    let version = Epoch(u64_at(header, 8));
     let length = usize::try_from(u64_at(header, 24)).map_err(|_| too_short())?;
-    let (section, after_section) = bytes.split_at_checked(length).ok_or_else(too_short)?;
-    let mut rest = section.get(HEADER..).ok_or_else(too_short)?;
-    let entries = u64_at(header, 16) as u32;
-    let mut changes = Vec::new();
-    for _ in 0..entries {
-        let (tag, body, after) = split_entry(rest)?;
-        match tag {
-            PUT => changes.extend(
-                read_stream(&layout.rows, body)?
-                    .into_iter()
-                    .map(Change::Put),
-            ),
-            REMOVE => changes.extend(
-                read_stream(&layout.named, body)?
-                    .into_iter()
-                    .map(Change::Remove),
-            ),
-            MARK if layout.flags & flag::MARKS != 0 => changes.extend(
-                read_stream(&layout.named, body)?
-                    .into_iter()
-                    .map(Change::Mark),
-            ),
-            EXPIRE if body.len() == 8 => {
-                changes.push(Change::Expire(u64_at(body, 0).cast_signed()))
-            }
-            _ => {
-                return Err(Error::data(format!(
-                    "unknown entry of kind {tag} with {} bytes",
-                    body.len()
-                )));
-            }
-        }
-        rest = after;
-    }
-    if !rest.is_empty() {
-        return Err(Error::data(format!(
-            "{} bytes follow the last entry of the section",
-            rest.len()
-        )));
-    }
-    let section = Section {
+    let (section, after) = bytes.split_at_checked(length).ok_or_else(too_short)?;
+    let entries = section.get(HEADER..).ok_or_else(too_short)?;
+    let header = Header {
         kind,
-        version,
-        changes,
+        flags: header[7],
+        version: Epoch(u64_at(header, 8)),
+        entries: u64_at(header, 16) as u32,
     };
-    Ok((section, after_section))
+    Ok((header, entries, after))
 }
 
 /// Kind and body of the first entry, and what follows it.
@@ -208,13 +232,25 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(eight)
 }
 
-fn read_stream(schema: &SchemaRef, bytes: &[u8]) -> Result<Vec<RecordBatch>> {
+fn read_stream(
+    schema: &SchemaRef,
+    picks: Option<&[usize]>,
+    bytes: &[u8],
+) -> Result<Vec<RecordBatch>> {
     let reader = StreamReader::try_new(Cursor::new(bytes), None)?;
-    check_columns(schema, &reader.schema())?;
+    let found = reader.schema();
+    let picks = picks.map(|picks| with_trailing(picks, schema.fields().len(), &found));
+    match &picks {
+        None => check_columns(schema, &found)?,
+        Some(picks) => check_columns(schema, &found.project(picks)?)?,
+    }
     let mut batches = Vec::new();
     for batch in reader {
         // Names and metadata may differ, types do not.
-        let batch = batch?;
+        let mut batch = batch?;
+        if let Some(picks) = &picks {
+            batch = batch.project(picks)?;
+        }
         batches.push(crate::spec::batch_of(
             schema,
             batch.columns().to_vec(),
@@ -222,6 +258,35 @@ fn read_stream(schema: &SchemaRef, bytes: &[u8]) -> Result<Vec<RecordBatch>> {
         )?);
     }
     Ok(batches)
+}
+
+/// These columns, and those that follow keys and values: number, expiry and mark, as many as there are.
+fn with_trailing(picks: &[usize], columns: usize, found: &Schema) -> Vec<usize> {
+    let all = found.fields().len();
+    let trailing = all.saturating_sub(columns.saturating_sub(picks.len()))..all;
+    picks.iter().copied().chain(trailing).collect()
+}
+
+/// The columns of the first rows put in some sections; none if there are none.
+///
+/// # Errors
+/// `Data` if the bytes are no sections.
+pub(crate) fn columns_put(bytes: &[u8]) -> Result<Option<SchemaRef>> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (header, entries, after) = split_section(rest)?;
+        let mut rest_of_entries = entries;
+        for _ in 0..header.entries {
+            let (tag, body, after) = split_entry(rest_of_entries)?;
+            if tag == PUT {
+                let reader = StreamReader::try_new(Cursor::new(body), None)?;
+                return Ok(Some(reader.schema()));
+            }
+            rest_of_entries = after;
+        }
+        rest = after;
+    }
+    Ok(None)
 }
 
 fn check_columns(expected: &Schema, found: &Schema) -> Result<()> {

@@ -60,6 +60,12 @@ impl Snapshot {
         self.blocks.iter().map(|block| block.live()).sum()
     }
 
+    /// All rows as they are written: keys, values, then number, expiry and mark as far as the store has them.
+    pub(crate) fn batches(&self) -> Result<Vec<RecordBatch>> {
+        let live = self.blocks.iter().filter(|block| block.live() > 0);
+        live.map(|block| block.live_batch()).collect()
+    }
+
     /// All rows as the bytes of a section. Takes time in proportion to the state.
     ///
     /// # Errors
@@ -73,6 +79,7 @@ impl Snapshot {
             bytes: section::encode(&self.layout, Kind::Snapshot, version, &changes)?,
             rows: delta::rows_put(&changes),
             full: true,
+            live: self.rows() as u64,
         })
     }
 }

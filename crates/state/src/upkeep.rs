@@ -64,6 +64,7 @@ mod tests {
             full: false,
             since: None,
             sections: vec![],
+            live: Default::default(),
         }
     }
 

@@ -407,10 +407,13 @@ async fn where_late_rows_need_more_of_an_operator_below_a_restart_says_so() {
     );
     let run = query.run(None, &[(1, "a", 1), (20, "a", 2)]).await;
     run.expect("it runs");
-    let run = query.run(Some("late"), &[(21, "a", 3)]).await;
-    let error = run.expect_err("refused").to_string();
+    let error = query
+        .start(Some("late"))
+        .await
+        .expect_err("refused")
+        .to_string();
     assert!(
-        error.contains("operator aggregate-1") && error.contains("the stored rows have columns"),
+        error.contains("operator 'aggregate-1'") && error.contains("column 'max(status)["),
         "{error}"
     );
 }

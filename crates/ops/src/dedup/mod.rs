@@ -23,6 +23,7 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use headwater_core::{Epoch, Watermark};
+use headwater_state::StoreLayout;
 
 use self::{
     arrivals::Arrivals,
@@ -37,6 +38,7 @@ use crate::{
     report::Report,
     runtime::{EpochRuntime, external},
     state_provider::StateAddress,
+    stores::{expiry_text, with_shown_names},
 };
 
 /// Name of the store that holds the keys.
@@ -169,6 +171,19 @@ impl BindEpoch for DedupExec {
             },
             ..self.clone()
         }))
+    }
+
+    fn stores(&self) -> Option<(&str, Vec<StoreLayout>)> {
+        let definition = &self.definition;
+        let layout = with_shown_names(definition.spec.layout(KEYS));
+        let layout = match definition.remember.expiry() {
+            Some(expiry) => {
+                let schema = self.schema();
+                layout.expiring(expiry_text(schema.field(expiry.column).name(), expiry))
+            }
+            None => layout,
+        };
+        Some((&definition.operator, vec![layout]))
     }
 }
 

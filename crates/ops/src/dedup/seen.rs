@@ -12,7 +12,7 @@ use datafusion::{
     error::Result,
 };
 use headwater_core::Epoch;
-use headwater_state::{Emit, KeyedState, Probe, RowStore, RowsSpec, StateSpec, Store};
+use headwater_state::{Emit, KeyedState, Probe, RowStore, RowsSpec, StateSpec, Store, StoreLayout};
 use std::sync::Arc;
 
 use super::Remember;
@@ -61,6 +61,13 @@ impl SeenSpec {
                 bucket_millis: (expiry.extra_micros / 1_000 / BUCKETS).max(1_000),
                 marks: false,
             }),
+        }
+    }
+
+    pub(super) fn layout(&self, name: &str) -> StoreLayout {
+        match self {
+            Self::ByKey(spec) => spec.layout(name),
+            Self::SinceFirst(spec) => spec.layout(name),
         }
     }
 

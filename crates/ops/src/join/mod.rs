@@ -29,7 +29,7 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use headwater_core::{Epoch, Watermark};
-use headwater_state::RowStore;
+use headwater_state::{RowStore, StoreLayout};
 
 use self::epoch::JoinEpoch;
 pub use self::{
@@ -43,6 +43,7 @@ use crate::{
     report::Report,
     runtime::{EpochRuntime, external},
     state_provider::StateAddress,
+    stores::{expiry_text, with_shown_names},
 };
 
 /// Names of the stores that hold the rows of each side.
@@ -139,6 +140,22 @@ impl BindEpoch for StreamJoinExec {
 
     fn lag_millis(&self) -> i64 {
         self.definition.lag_millis
+    }
+
+    fn stores(&self) -> Option<(&str, Vec<StoreLayout>)> {
+        let inputs = [&self.left, &self.right];
+        let layouts = STORES.iter().enumerate().map(|(side, store)| {
+            let schema = inputs[side].schema();
+            let layout = self.definition.spec(side, &schema).layout(*store);
+            match self.definition.inputs[side].expiry {
+                Some(expiry) => {
+                    layout.expiring(expiry_text(schema.field(expiry.column).name(), expiry))
+                }
+                None => layout,
+            }
+        });
+        let layouts = layouts.map(with_shown_names).collect();
+        Some((&self.definition.operator, layouts))
     }
 }
 

@@ -34,7 +34,7 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use headwater_core::{Epoch, Error, Watermark};
-use headwater_state::{RowStore, RowsSpec};
+use headwater_state::{RowStore, RowsSpec, StoreLayout};
 
 pub use self::{
     api::{GroupFunction, StatefulProcessor},
@@ -167,7 +167,7 @@ impl ProcessorExec {
     }
 
     /// Names of the stores and what they hold; the timers come last, and are checked in only if there is a time mode.
-    fn stores(&self) -> Vec<(String, RowsSpec)> {
+    fn store_specs(&self) -> Vec<(String, RowsSpec)> {
         let keys = &self.definition.input.keys;
         let variables = self.definition.spec.variables.iter();
         let variables = variables.map(|it| (it.name.clone(), variable::store_spec(it, keys)));
@@ -236,6 +236,14 @@ impl BindEpoch for ProcessorExec {
             ..self.clone()
         }))
     }
+
+    fn stores(&self) -> Option<(&str, Vec<StoreLayout>)> {
+        let has_timers = self.definition.time_mode != TimeMode::None;
+        let stores = self.store_specs().into_iter();
+        let stores = stores.filter(|(store, _)| has_timers || store != TIMERS);
+        let layouts = stores.map(|(store, spec)| spec.layout(store));
+        Some((&self.definition.operator, layouts.collect()))
+    }
 }
 
 /// One epoch of one partition: state in, work, state out.
@@ -252,7 +260,7 @@ async fn run_partition(
     let state = &runtime.state;
     let has_timers = definition.time_mode != TimeMode::None;
     let mut stores = Vec::new();
-    for (store, spec) in exec.stores() {
+    for (store, spec) in exec.store_specs() {
         if store == TIMERS && !has_timers {
             stores.push(RowStore::new(spec).map_err(external)?);
             continue;

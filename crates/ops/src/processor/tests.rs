@@ -105,7 +105,7 @@ impl Driven {
             event_time: None,
         };
         let exec = ProcessorExec::new(Arc::new(EmptyExec::new(schema())), None, definition);
-        let stores = exec.stores().into_iter();
+        let stores = exec.store_specs().into_iter();
         let stores = stores.map(|(_, spec)| RowStore::new(spec).unwrap());
         Self {
             stores: stores.collect(),

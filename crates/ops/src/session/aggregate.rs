@@ -26,7 +26,7 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use headwater_core::{Epoch, OutputMode, Watermark};
-use headwater_state::{Emit, Probe, RowStore, RowsSpec};
+use headwater_state::{Emit, Probe, RowStore, RowsSpec, StoreLayout};
 
 use super::{
     intervals::{Intervals, Merged, merge},
@@ -41,6 +41,7 @@ use crate::{
     report::Report,
     runtime::{EpochRuntime, external},
     state_provider::StateAddress,
+    stores::with_shown_names,
 };
 
 /// Name of the store that holds the sessions.
@@ -331,6 +332,12 @@ impl BindEpoch for SessionAggregateExec {
             },
             ..self.clone()
         }))
+    }
+
+    fn stores(&self) -> Option<(&str, Vec<StoreLayout>)> {
+        let layout = with_shown_names(self.definition.spec.layout(SESSIONS));
+        let layout = layout.expiring("session_end");
+        Some((&self.definition.operator, vec![layout]))
     }
 }
 

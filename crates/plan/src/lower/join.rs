@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use datafusion::{
-    arrow::datatypes::{FieldRef, SchemaRef},
+    arrow::datatypes::SchemaRef,
     common::{
         DFSchema, JoinSide, JoinType, NullEquality,
         tree_node::{Transformed, TreeNode},
@@ -203,10 +203,12 @@ impl<'a> Side<'a> {
         let mut places: Vec<Option<usize>> = vec![None; schema.fields().len()];
         for key in keys {
             let expr = plan(key, schema)?;
+            let mut name = format!("key {}", columns.len() + 1);
             if let Some(column) = expr.downcast_ref::<Column>() {
                 places[column.index()].get_or_insert(columns.len());
+                name = stored_name(schema, column.index());
             }
-            let name = format!("key {}", columns.len() + 1);
+            let name = unique(name, &columns);
             columns.push((expr, name));
         }
         let others = (0..places.len()).filter(|index| !stored.contains(index));
@@ -216,11 +218,9 @@ impl<'a> Side<'a> {
                 continue;
             }
             places[index] = Some(columns.len());
-            let field = schema.field(index);
-            columns.push((
-                Arc::new(Column::new(field.name(), index)),
-                unique(field, &columns),
-            ));
+            let column = Column::new(schema.field(index).name(), index);
+            let name = unique(stored_name(schema, index), &columns);
+            columns.push((Arc::new(column), name));
             number_stored += usize::from(stored.contains(&index));
         }
         Ok(Self {
@@ -277,16 +277,27 @@ impl<'a> Side<'a> {
     }
 }
 
-/// A name that no other column has: a state has its columns by name.
-fn unique(field: &FieldRef, columns: &[(Arc<dyn PhysicalExpr>, String)]) -> String {
-    let is_taken = |name: &str| columns.iter().any(|(_, taken)| taken == name);
-    let mut name = field.name().clone();
-    let mut number = 1;
-    while is_taken(&name) {
-        number += 1;
-        name = format!("{} {number}", field.name());
+/// What a stored column is called: with its table's name where columns of several tables are called the same, so that it
+/// is known after a restart wherever it stands then.
+fn stored_name(schema: &DFSchema, index: usize) -> String {
+    let (qualifier, field) = schema.qualified_field(index);
+    let namesakes = schema.fields_with_unqualified_name(field.name()).len();
+    match qualifier.filter(|_| namesakes > 1) {
+        Some(qualifier) => format!("{qualifier}.{}", field.name()),
+        None => field.name().clone(),
     }
-    name
+}
+
+/// A name that no other column has: a state has its columns by name.
+fn unique(name: String, columns: &[(Arc<dyn PhysicalExpr>, String)]) -> String {
+    let is_taken = |name: &str| columns.iter().any(|(_, taken)| taken == name);
+    let mut free = name.clone();
+    let mut number = 1;
+    while is_taken(&free) {
+        number += 1;
+        free = format!("{name} {number}");
+    }
+    free
 }
 
 /// The condition of pairs with its columns where the operator's inputs have them.

@@ -1,11 +1,15 @@
 //! Aggregations over streams, and `SELECT DISTINCT`, which is one.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
     arrow::datatypes::Field,
-    common::{DFSchema, Result},
+    common::{
+        DFSchema, Result,
+        tree_node::{Transformed, TreeNode},
+    },
     logical_expr::{Aggregate, Expr, Extension, LogicalPlan, Projection},
+    prelude::{Column, lit},
 };
 use headwater_core::OutputMode;
 use headwater_ops::expiry::Expiry;
@@ -13,6 +17,7 @@ use serde_json::json;
 
 use super::{
     Place, Rewriter,
+    below::below,
     late::Lateness,
     normal_keys::{normal_float, normal_float_columns},
 };
@@ -40,13 +45,16 @@ impl Rewriter {
             aggregate.input = Arc::new(self.without_late_rows(input, late)?);
         }
         let aggregate = with_normal_keys(aggregate)?;
+        let below = below(&aggregate.input)?;
+        self.found.filters.insert(id.clone(), below.filters);
         let info = OperatorInfo {
-            fingerprint: fingerprint(&aggregate, self.mode),
+            fingerprint: fingerprint(&aggregate, expiry, below.windows, self.mode)?,
             id: id.clone(),
             kind: "aggregate".to_owned(),
             progress_name: "stateStoreSave".to_owned(),
             wants_no_data_epoch: self.mode != OutputMode::Complete,
             follows_clock: false,
+            stores: Vec::new(),
             grows: Vec::new(),
         };
         // Nearest the sink first: before what was found below.
@@ -111,7 +119,57 @@ pub(super) fn with_normal_keys(aggregate: Aggregate) -> Result<Aggregate> {
         .into_iter()
         .map(|group| normal_float(group, &input))
         .collect::<Result<Vec<_>>>()?;
-    Aggregate::try_new(Arc::new(input), groups, aggregate.aggr_expr)
+    let aggregates = named_by_what_they_compute(aggregate.aggr_expr, input.schema())?;
+    Aggregate::try_new(Arc::new(input), groups, aggregates)
+}
+
+/// The aggregates under names that say what they compute, whatever the query calls them: by these names their states
+/// are found again after a restart.
+fn named_by_what_they_compute(aggregates: Vec<Expr>, input: &DFSchema) -> Result<Vec<Expr>> {
+    let mut taken: HashMap<String, usize> = HashMap::new();
+    let named = aggregates.into_iter().map(|aggregate| {
+        let aggregate = aggregate.unalias();
+        let computed = aggregate.schema_name().to_string();
+        let mut name = name_of(&aggregate, input)?;
+        let times = taken.entry(name.clone()).or_insert(0);
+        *times += 1;
+        if *times > 1 {
+            name = format!("{name} {times}");
+        }
+        Ok(match name == computed {
+            true => aggregate,
+            false => aggregate.alias(name),
+        })
+    });
+    named.collect()
+}
+
+/// What an expression computes, as text: whatever it is called, and whatever tables are called whose columns can be told
+/// apart without.
+pub(super) fn name_of(expr: &Expr, input: &DFSchema) -> Result<String> {
+    let plain = expr.clone().unalias().transform(|expr| {
+        Ok(match expr {
+            Expr::Column(column)
+                if column.relation.is_some()
+                    && input.fields_with_unqualified_name(&column.name).len() == 1 =>
+            {
+                Transformed::yes(Expr::Column(Column::from_name(column.name)))
+            }
+            // Counting a constant is counting rows.
+            Expr::AggregateFunction(mut call)
+                if call.func.name() == "count"
+                    && !call.params.distinct
+                    && matches!(call.params.args.as_slice(), [Expr::Literal(value, _)] if !value.is_null()) =>
+            {
+                call.params.args = vec![lit(1_i64)];
+                Transformed::yes(Expr::AggregateFunction(call))
+            }
+            other => Transformed::no(other),
+        })
+    })?;
+    let name = plain.data.schema_name().to_string();
+    // What the analyser makes of it.
+    Ok(name.replace("count(Int64(1))", "count(*)"))
 }
 
 /// The columns of `plan` under the names in `before`, where they differ.
@@ -141,13 +199,44 @@ pub(super) fn described(fields: &[Arc<Field>]) -> Vec<String> {
         .collect()
 }
 
-/// What must not change between two starts: keys and aggregates with their types.
-fn fingerprint(aggregate: &Aggregate, mode: OutputMode) -> serde_json::Value {
+/// The grouping expressions with their types, whatever the query calls them.
+pub(super) fn described_keys(
+    groups: &[Expr],
+    fields: &[Arc<Field>],
+    input: &DFSchema,
+) -> Result<Vec<String>> {
+    // A grouping set stands for several columns.
+    if groups.len() != fields.len() {
+        return Ok(described(fields));
+    }
+    let keys = groups.iter().zip(fields);
+    keys.map(|(group, field)| {
+        let computed = name_of(group, input)?;
+        Ok(format!("{computed}: {}", field.data_type()))
+    })
+    .collect()
+}
+
+/// What must not change between two starts: the keys with their types, the windows and when groups go. What is kept for
+/// the aggregates is compared column by column, and may become less.
+fn fingerprint(
+    aggregate: &Aggregate,
+    expiry: Option<Expiry>,
+    windows: Vec<String>,
+    mode: OutputMode,
+) -> Result<serde_json::Value> {
     let keys = aggregate.schema.fields().len() - aggregate.aggr_expr.len();
     let fields: Vec<Arc<Field>> = aggregate.schema.fields().iter().cloned().collect();
-    json!({
-        "keys": described(&fields[..keys]),
+    let expires = expiry.map(|expiry| {
+        let key = aggregate.schema.field(expiry.column).name();
+        format!("{key} + {} us", expiry.extra_micros)
+    });
+    let input = aggregate.input.schema();
+    Ok(json!({
+        "keys": described_keys(&aggregate.group_expr, &fields[..keys], input)?,
         "aggregates": described(&fields[keys..]),
+        "windows": windows,
+        "expires": expires,
         "mode": mode,
-    })
+    }))
 }

@@ -9,7 +9,7 @@ use datafusion::{
 };
 use serde_json::json;
 
-use super::{Place, Rewriter, late::Lateness};
+use super::{Place, Rewriter, below::below, late::Lateness};
 use crate::{
     nodes::dedup::{DedupNode, DedupTime},
     streaming_plan::OperatorInfo,
@@ -54,9 +54,10 @@ impl Rewriter {
             id: node.id.clone(),
             kind: kind.to_owned(),
             progress_name: progress_name.to_owned(),
-            fingerprint: fingerprint(&node)?,
+            fingerprint: fingerprint(&node, below(&node.input)?.windows)?,
             wants_no_data_epoch: has_watermark(&node.input),
             follows_clock: false,
+            stores: Vec::new(),
             grows: Vec::new(),
         };
         // Nearest the sink first: before what was found below.
@@ -86,8 +87,9 @@ fn time_of(input: &LogicalPlan, first: &[Column]) -> Result<Option<DedupTime>> {
     }))
 }
 
-/// What must not change between two starts: the keys with their types, and the column that says when they are forgotten.
-fn fingerprint(node: &DedupNode) -> Result<serde_json::Value> {
+/// What must not change between two starts: the keys with their types, the column that says when they are forgotten, and
+/// windows that a key may be.
+fn fingerprint(node: &DedupNode, windows: Vec<String>) -> Result<serde_json::Value> {
     let schema = node.input.schema();
     let keys = node
         .keys
@@ -104,5 +106,6 @@ fn fingerprint(node: &DedupNode) -> Result<serde_json::Value> {
     Ok(json!({
         "keys": keys,
         "expires": expires.map(|time| time.column.name.clone()),
+        "windows": windows,
     }))
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use datafusion::{
     common::{Result, tree_node::TreeNode, tree_node::TreeNodeRecursion},
-    logical_expr::{Expr, ExprSchemable, Extension, Join, JoinType, LogicalPlan},
+    logical_expr::{
+        Expr, ExprSchemable, Extension, Join, JoinType, LogicalPlan, utils::split_conjunction,
+    },
 };
 use serde_json::json;
 
-use super::{Place, Rewriter, late::Lateness};
+use super::{Place, Rewriter, below::below, late::Lateness};
 use crate::{
     join::{JoinTimes, SideTimes},
     nodes::stream_join::{StreamJoin, StreamJoinNode},
@@ -46,6 +48,7 @@ impl Rewriter {
             fingerprint: fingerprint(&join, &times)?,
             wants_no_data_epoch: times.evicts(),
             follows_clock: false,
+            stores: Vec::new(),
             grows: times.grows(),
         };
         // Nearest the sink first: before what was found below.
@@ -105,6 +108,9 @@ fn kept_side_left(join: Join) -> Result<Join> {
 }
 
 /// What must not change between two starts, but for the stored columns: see [`add_stored_columns`].
+///
+/// The whole condition belongs to it, and so do the filters on each side: conditions are pushed from one to the other,
+/// and rows that one of them removed are not in state.
 fn fingerprint(join: &Join, times: &JoinTimes) -> Result<serde_json::Value> {
     let keys = join
         .on
@@ -119,10 +125,18 @@ fn fingerprint(join: &Join, times: &JoinTimes) -> Result<serde_json::Value> {
         let spot = side.expires.as_ref()?;
         Some(format!("{} + {} us", spot.column.name, spot.extra_micros))
     });
+    let condition = join.filter.iter().flat_map(split_conjunction);
+    let mut condition: Vec<String> = condition.map(ToString::to_string).collect();
+    condition.sort();
+    let left = below(&join.left)?;
+    let right = below(&join.right)?;
     Ok(json!({
         "type": join.join_type.to_string(),
         "keys": keys,
         "expiry": expiry,
+        "condition": condition,
+        "where": { "left": left.filters, "right": right.filters },
+        "windows": { "left": left.windows, "right": right.windows },
     }))
 }
 

@@ -54,6 +54,7 @@ impl Rewriter {
                     fingerprint: json!({ "rows": fetch }),
                     wants_no_data_epoch: false,
                     follows_clock: false,
+                    stores: Vec::new(),
                     grows: Vec::new(),
                 });
                 place.below_stateful()

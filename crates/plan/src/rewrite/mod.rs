@@ -4,6 +4,7 @@
 //! branches on the way where streams come together: adding a filter, a column or a join with a table changes no id.
 
 mod aggregate;
+mod below;
 mod dedup;
 mod join;
 mod late;
@@ -13,7 +14,7 @@ mod processor;
 mod session;
 mod sources;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use datafusion::{
     common::{
@@ -35,6 +36,7 @@ use crate::{
     streaming_plan::{OperatorInfo, WatermarkNodeInfo},
 };
 
+pub(crate) use below::pushed_filters;
 pub(crate) use join::add_stored_columns;
 pub(crate) use sources::number_sources;
 
@@ -45,6 +47,8 @@ pub(crate) struct Found {
     pub(crate) watermarks: Vec<WatermarkNodeInfo>,
     /// What late rows are recorded of, if they are.
     pub(crate) late: Vec<LateInput>,
+    /// Conditions on the rows of each aggregation, by its id.
+    pub(crate) filters: BTreeMap<String, Vec<String>>,
 }
 
 /// Replaces aggregations, DISTINCT and LIMIT over streams by stateful nodes, and names those and watermarks.

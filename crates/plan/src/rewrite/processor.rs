@@ -53,6 +53,7 @@ impl Rewriter {
             fingerprint: fingerprint(&node, self.mode),
             wants_no_data_epoch: node.call.time_mode == TimeMode::EventTime,
             follows_clock: node.call.time_mode == TimeMode::ProcessingTime,
+            stores: Vec::new(),
             grows: Vec::new(),
         };
         // Nearest the sink first: before what was found below.

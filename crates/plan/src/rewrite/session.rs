@@ -13,7 +13,8 @@ use serde_json::json;
 
 use super::{
     Place, Rewriter,
-    aggregate::{described, named_as, with_normal_keys},
+    aggregate::{described, described_keys, named_as, with_normal_keys},
+    below::below,
     late::Lateness,
 };
 use crate::{nodes::session_aggregate::SessionAggregateNode, streaming_plan::OperatorInfo};
@@ -33,13 +34,16 @@ impl Rewriter {
             aggregate = self.without_late_intervals(aggregate, &id)?;
         }
         let aggregate = with_normal_keys(aggregate)?;
+        let below = below(&aggregate.input)?;
+        self.found.filters.insert(id.clone(), below.filters);
         let info = OperatorInfo {
-            fingerprint: fingerprint(&aggregate, node.gap_micros, self.mode),
+            fingerprint: fingerprint(&aggregate, node.gap_micros, self.mode)?,
             id: id.clone(),
             kind: "session".to_owned(),
             progress_name: "sessionWindowStateStoreSaveExec".to_owned(),
             wants_no_data_epoch: self.mode != OutputMode::Complete,
             follows_clock: false,
+            stores: Vec::new(),
             grows: Vec::new(),
         };
         // Nearest the sink first: before what was found below.
@@ -83,15 +87,17 @@ fn fingerprint(
     aggregate: &Aggregate,
     gap_micros: Option<i64>,
     mode: OutputMode,
-) -> serde_json::Value {
+) -> Result<serde_json::Value> {
     let fields: Vec<Arc<Field>> = aggregate.schema.fields().iter().cloned().collect();
     let (keys, aggregates) = fields.split_at(fields.len() - aggregate.aggr_expr.len());
     let (keys, session) = keys.split_at(keys.len().saturating_sub(2));
-    json!({
-        "keys": described(keys),
+    let groups = &aggregate.group_expr;
+    let groups = &groups[..groups.len().saturating_sub(2)];
+    Ok(json!({
+        "keys": described_keys(groups, keys, aggregate.input.schema())?,
         "session": session.first().map(|start| start.data_type().to_string()),
         "gap_micros": gap_micros,
         "aggregates": described(aggregates),
         "mode": mode,
-    })
+    }))
 }

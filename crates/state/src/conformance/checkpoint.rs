@@ -6,7 +6,7 @@ use std::sync::Arc;
 use headwater_core::{Epoch, Result, RunId, Storage};
 use uuid::Uuid;
 
-use crate::{DeltaBytes, Snapshot, StateBackend, StateFile, StateManifest};
+use crate::{DeltaBytes, Snapshot, StateBackend, StateFile, StateManifest, StoreLayout};
 
 pub(super) const OPERATOR: &str = "agg/1";
 pub(super) const STORE: &str = "groups";
@@ -21,6 +21,7 @@ struct Captured {
 
 pub(super) struct Checkpoint {
     storage: Arc<dyn Storage>,
+    layout: StoreLayout,
     pub(super) backend: StateBackend,
     run: RunId,
     /// The epoch to be committed next.
@@ -30,9 +31,10 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub(super) fn new(storage: Arc<dyn Storage>) -> Self {
+    pub(super) fn new(storage: Arc<dyn Storage>, layout: StoreLayout) -> Self {
         Self {
-            backend: StateBackend::new(Arc::clone(&storage), StateManifest::default()),
+            backend: backend(&storage, &layout, StateManifest::default()),
+            layout,
             storage,
             run: run_id(0),
             epoch: Epoch::FIRST,
@@ -115,8 +117,27 @@ impl Checkpoint {
 
     /// A backend that reads this version.
     pub(super) fn at(&self, manifest: StateManifest) -> StateBackend {
-        StateBackend::new(Arc::clone(&self.storage), manifest)
+        backend(&self.storage, &self.layout, manifest)
     }
+
+    /// Where everything lies.
+    pub(super) fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    /// What the store holds.
+    pub(super) fn layout(&self) -> &StoreLayout {
+        &self.layout
+    }
+}
+
+fn backend(
+    storage: &Arc<dyn Storage>,
+    layout: &StoreLayout,
+    manifest: StateManifest,
+) -> StateBackend {
+    let layouts = [(OPERATOR.to_owned(), vec![layout.clone()])];
+    StateBackend::new(Arc::clone(storage), manifest).with_layouts(layouts.into())
 }
 
 fn run_id(number: u128) -> RunId {

@@ -9,6 +9,7 @@ mod checkpoint;
 mod keys;
 mod model;
 pub mod rows;
+mod table;
 mod world;
 
 pub use keys::KeyKind;
@@ -80,7 +81,8 @@ pub async fn run(
             .await
             .map_err(|error| error.context(format!("step {number}, {step:?}")))?;
     }
-    world.check_all_versions().await
+    world.check_all_versions().await?;
+    world.check_tables().await
 }
 
 /// A random script; the same for the same seed.

@@ -83,5 +83,6 @@ pub async fn run(script: &Script, storage: Arc<dyn Storage>) -> Result<()> {
         let done = world.step(step).await;
         done.map_err(|error| error.context(format!("step {number}, {step:?}")))?;
     }
+    world.check_tables(Arc::new(crate::RowIndexFactory)).await?;
     world.check_all_versions().await
 }

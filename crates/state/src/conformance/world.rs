@@ -16,6 +16,7 @@ use super::{
     checkpoint::{Checkpoint, OPERATOR, STORE},
     keys::{KeyKind, Numbers},
     model::Model,
+    table::{self, Content},
 };
 use crate::{
     KeyIndexFactory, KeyedState, StateBackend, StateManifest, StateSpec, Touched, key_groups,
@@ -36,6 +37,8 @@ pub(super) struct World {
     states: Vec<KeyedState>,
     model: Model,
     next_value: i64,
+    /// The key that each value was put for.
+    owners: Vec<u16>,
     dirty: bool,
     /// Every version committed, oldest first.
     versions: Vec<(StateManifest, Model)>,
@@ -71,7 +74,8 @@ impl World {
             states: (0..script.partitions)
                 .map(new_state)
                 .collect::<Result<_>>()?,
-            checkpoint: Checkpoint::new(storage),
+            checkpoint: Checkpoint::new(storage, spec.layout(STORE)),
+            owners: Vec::new(),
             index,
             spec,
             numbers: Numbers::new(script.keys, KEYS)?,
@@ -174,6 +178,7 @@ impl World {
             for (value, id) in (first..).zip(ids) {
                 let key = numbers[id];
                 world.dirty = true;
+                world.owners.push(key);
                 world.model.put(key, world.expiry(key), value);
             }
             world.check_gathered(partition, &touched, &numbers)
@@ -286,6 +291,28 @@ impl World {
             })?;
         }
         Ok(())
+    }
+
+    /// Reads all versions as tables, and the changes between them.
+    pub(super) async fn check_tables(&self) -> Result<()> {
+        let content = |model: &Model| -> Content {
+            let keys = model.keys.values();
+            let rows = keys.flat_map(|entry| {
+                let values = entry.values.iter();
+                values.map(|value| (*value, (entry.expiry, false)))
+            });
+            rows.collect()
+        };
+        let versions = self.versions.iter();
+        let versions = versions.map(|(manifest, model)| (manifest.clone(), content(model)));
+        table::check(table::Expected {
+            storage: Arc::clone(self.checkpoint.storage()),
+            layout: self.checkpoint.layout().clone(),
+            index: Arc::clone(&self.index),
+            versions: versions.collect(),
+            key_of: &|value| self.owners[value as usize],
+        })
+        .await
     }
 
     fn compare(&self, states: &[KeyedState], model: &Model) -> Result<()> {

@@ -5,7 +5,7 @@
 //! so that a row which came and went within the epoch is not written at all.
 
 use arrow::{
-    array::{Array, AsArray, Int64Array, RecordBatch, UInt32Array, UInt64Array},
+    array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, UInt64Array},
     compute::{concat_batches, max, take_record_batch},
     datatypes::{Int64Type, UInt64Type},
 };
@@ -90,6 +90,7 @@ impl RowStore {
             bytes,
             rows: rows_put(&changes),
             full: false,
+            live: self.rows as u64,
         })
     }
 
@@ -142,7 +143,7 @@ impl RowStore {
     /// # Errors
     /// `Data` if the bytes are not sections of such a store, or older than the state. The state is then undefined.
     pub fn apply_delta(&mut self, bytes: &[u8], wanted_groups: Option<(u32, u32)>) -> Result<()> {
-        self.apply_sections(bytes, wanted_groups)
+        self.apply_sections(bytes, wanted_groups, None)
     }
 
     fn put(&mut self, rows: &RecordBatch) -> Result<()> {
@@ -153,6 +154,17 @@ impl RowStore {
         self.next_number = self.next_number.max(next);
         let rows = compact_batch(&rows)?;
         self.insert(&rows, marked.as_ref()).map(drop)
+    }
+
+    /// The rows that are named, as they are written.
+    pub(crate) fn named_rows(&mut self, named: &RecordBatch) -> Result<RecordBatch> {
+        let places = self.find(named, None)?;
+        let mut columns = self.fetch(&places, 0..self.shape.stored.fields().len())?;
+        if self.shape.spec.marks {
+            let marked: Vec<bool> = places.iter().map(|place| self.is_marked(*place)).collect();
+            columns.push(std::sync::Arc::new(BooleanArray::from(marked)));
+        }
+        batch_of(&self.shape.layout.rows, columns, places.len())
     }
 
     /// The rows that are named. With `wanted`, names of rows that are not here are those of other partitions.

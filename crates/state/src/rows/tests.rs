@@ -649,7 +649,7 @@ fn damaged_headers_and_short_sections_are_errors() {
 
 /// The numbers of the rows that a section puts, entry by entry.
 fn numbers_put(store: &RowStore, bytes: &[u8]) -> Vec<u64> {
-    let (section, rest) = crate::section::decode(&store.shape.layout, bytes).unwrap();
+    let (section, rest) = crate::section::decode(&store.shape.layout, None, bytes).unwrap();
     assert!(rest.is_empty());
     let puts = section.changes.iter().filter_map(|change| match change {
         crate::delta::Change::Put(rows) => Some(store.shape.numbers(rows).values().to_vec()),

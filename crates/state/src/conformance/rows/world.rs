@@ -10,10 +10,12 @@ use headwater_core::{Result, Storage};
 
 use super::{Look, Script, Step};
 use crate::{
-    Emit, Matches, NullKeys, Probe, RowStore, RowsSpec, StateBackend, StateManifest, Within,
+    Emit, KeyIndexFactory, Matches, NullKeys, Probe, RowStore, RowsSpec, StateBackend,
+    StateManifest, Within,
     conformance::{
         KeyKind,
         checkpoint::{Checkpoint, OPERATOR, STORE},
+        table::{self, Content},
     },
     key_groups, partition_of,
 };
@@ -70,8 +72,8 @@ impl World {
             expires: script.expires,
             unit: script.unit_millis,
             stores: stores.collect::<Result<_>>()?,
+            checkpoint: Checkpoint::new(storage, spec.layout(STORE)),
             spec,
-            checkpoint: Checkpoint::new(storage),
             rows: vec![],
             next_value: 0,
             is_dirty: false,
@@ -365,6 +367,25 @@ impl World {
             stores.push(store.await?);
         }
         Ok(stores)
+    }
+
+    /// Reads all versions as tables, and the changes between them. `index` is for comparing versions.
+    pub(super) async fn check_tables(&self, index: Arc<dyn KeyIndexFactory>) -> Result<()> {
+        let content = |rows: &Vec<Row>| -> Content {
+            let rows = rows.iter();
+            rows.map(|row| (row.value, (row.expiry, row.is_marked)))
+                .collect()
+        };
+        let versions = self.versions.iter();
+        let versions = versions.map(|(manifest, rows)| (manifest.clone(), content(rows)));
+        table::check(table::Expected {
+            storage: Arc::clone(self.checkpoint.storage()),
+            layout: self.checkpoint.layout().clone(),
+            index,
+            versions: versions.collect(),
+            key_of: &|_| 0,
+        })
+        .await
     }
 
     /// Loads all versions, every other one with another number of partitions than it may have been written for, and
