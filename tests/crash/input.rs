@@ -138,6 +138,15 @@ pub(crate) fn closed_windows(files: &[Vec<Row>]) -> Answer {
 /// As [`closed_windows`], where runs have come to their end before the files of these numbers: with an epoch without
 /// data, after which rows are late against the newest watermark.
 pub(crate) fn closed_windows_in_runs(files: &[Vec<Row>], ends: &[usize]) -> Answer {
+    closed(files, ends, |row, late| row.window() + WINDOW > late)
+}
+
+/// As [`closed_windows`], for windows that are filled by a processor, before which rows are late by their own time.
+pub(crate) fn windows_by_hand(files: &[Vec<Row>]) -> Answer {
+    closed(files, &[], |row, late| row.time > late * 1_000)
+}
+
+fn closed(files: &[Vec<Row>], ends: &[usize], is_in_time: fn(&Row, i64) -> bool) -> Answer {
     let (mut open, mut closed) = (Answer::new(), Answer::new());
     let (mut late, mut now) = (0, 0);
     for (number, file) in files.iter().enumerate() {
@@ -145,7 +154,7 @@ pub(crate) fn closed_windows_in_runs(files: &[Vec<Row>], ends: &[usize]) -> Answ
             late = now;
         }
         for row in file {
-            if row.window() + WINDOW > late {
+            if is_in_time(row, late) {
                 let key = (row.window() * 1_000, row.key.clone());
                 let entry = open.entry(key).or_insert_with(|| vec![0, 0]);
                 entry[0] += 1;

@@ -11,6 +11,7 @@
 //! out.
 
 mod bend;
+mod by_hand;
 pub(crate) mod check;
 mod faults;
 pub(crate) mod input;

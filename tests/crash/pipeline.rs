@@ -20,6 +20,7 @@ use headwater::{
 use headwater_log::store::SimMachine;
 
 use super::{
+    by_hand::WindowsByHand,
     input::{self, Answer, Row},
     ledger::Ledger,
 };
@@ -40,6 +41,8 @@ pub(crate) enum Query {
     Sessions,
     /// The first row of each key for a while, into Parquet files.
     Dedup,
+    /// Tumbling windows by a processor with a map and timers, into Parquet files.
+    Processor,
     /// Totals by key of what an epoch touched, into the ledger.
     Update,
     /// All totals by key, into the ledger.
@@ -100,6 +103,10 @@ impl Query {
                 .with_watermark("time", "5 seconds")?
                 .drop_duplicates_within_watermark(&["key"])?
                 .select_expr(["time AS start", "key", "value"]),
+            Self::Processor => table
+                .with_watermark("time", "5 seconds")?
+                .group_by_key(["key"])?
+                .transform_with_state("windows by hand", TimeMode::EventTime),
             Self::Update | Self::Complete => table.group_by(["key"])?.agg([
                 count(lit(1)).alias("rows"),
                 sum(col("value")).alias("total"),
@@ -112,9 +119,12 @@ impl Query {
 
     pub(crate) fn mode(self) -> OutputMode {
         match self {
-            Self::Stateless | Self::Windows | Self::Join | Self::Sessions | Self::Dedup => {
-                OutputMode::Append
-            }
+            Self::Stateless
+            | Self::Windows
+            | Self::Join
+            | Self::Sessions
+            | Self::Dedup
+            | Self::Processor => OutputMode::Append,
             Self::Update => OutputMode::Update,
             Self::Complete => OutputMode::Complete,
         }
@@ -133,6 +143,7 @@ impl Query {
             Self::Join => input::joined(files),
             Self::Sessions => input::closed_sessions(files),
             Self::Dedup => input::first_for_a_while(files),
+            Self::Processor => input::windows_by_hand(files),
             Self::Update | Self::Complete => input::totals(files),
         }
     }
@@ -262,6 +273,7 @@ impl World<'_> {
                 ..Settings::default()
             })
             .build()?;
+        session.register_processor("windows by hand", WindowsByHand);
         session.register_stream("input", self.source()?)?;
         let writer = self
             .query

@@ -460,6 +460,7 @@ fn what_is_expected_is_what_comes_out_where_nothing_is_cut_off() {
             Query::Join,
             Query::Sessions,
             Query::Dedup,
+            Query::Processor,
             Query::Update,
             Query::Complete,
         ] {
@@ -495,6 +496,13 @@ fn the_first_row_of_a_key_stays_the_first_wherever_the_power_fails() {
     let mut case = Case::new(Query::Dedup, 3);
     case.losses = one_loss;
     assert_survives("duplicates dropped within the watermark", &case);
+}
+
+#[test]
+fn what_a_processor_keeps_and_its_timers_survive_wherever_the_power_fails() {
+    let mut case = Case::new(Query::Processor, 3);
+    case.losses = one_loss;
+    assert_survives("windows by a processor", &case);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! DataFusion's batch answer, by counts worked out by hand, and by the recorded scenarios. What it cannot see: files, and
 //! processes that are killed.
 
+mod clock;
 mod input;
 mod memory;
 mod refusals;

@@ -1,4 +1,4 @@
-//! Code of one's own that keeps state: what [`KeyedFrame`](crate::KeyedFrame) calls by name.
+//! Code of one's own that keeps state: what [`KeyedFrame`] calls by name.
 //!
 //! A [`StatefulProcessor`] has any number of named state variables (values, lists, maps, each with a time to live if it
 //! wants) and timers; a [`GroupFunction`] one row of state and one timeout. Both see all rows of a key in an epoch at

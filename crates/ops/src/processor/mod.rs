@@ -1,7 +1,7 @@
 //! Arbitrary state: user code that is called for each key with its rows, and keeps state and timers of its own.
 //!
 //! [`ProcessorExec`] runs a [`StatefulProcessor`] or a [`GroupFunction`], found by name in the session's
-//! [`ProcessorRegistry`]. State variables and timers are stores of rows by key ([`variable`], [`timers`]). An epoch costs
+//! [`ProcessorRegistry`]. State variables and timers are stores of rows by key (`variable`, `timers`). An epoch costs
 //! the rows it brings, the state that its keys ask for and the timers that are due, whatever else is in state. All work,
 //! the check-in of the new state included, is done before the first output row.
 
