@@ -9,4 +9,5 @@ mod clock;
 mod input;
 mod memory;
 mod refusals;
+mod soak;
 mod suite;
