@@ -73,7 +73,9 @@ impl SqlFrontEnd {
             session_window_udf(),
             window_time_udf(),
             as_of_udf(),
-        ];
+        ]
+        .into_iter()
+        .chain(functions::zoned_timestamps::functions());
         let spark = self.flavour == Flavour::Spark;
         let analyzer = builder.analyzer().get_or_insert_default();
         analyzer.rules.push(Arc::new(AnsiAggregates::new(spark)));
@@ -84,7 +86,7 @@ impl SqlFrontEnd {
             builder
                 .scalar_functions()
                 .get_or_insert_default()
-                .extend(markers.into_iter().chain(helpers));
+                .extend(markers.chain(helpers));
             builder
                 .aggregate_functions()
                 .get_or_insert_default()
@@ -102,7 +104,7 @@ impl SqlFrontEnd {
         builder
             .scalar_functions()
             .get_or_insert_default()
-            .extend(markers.into_iter().chain(scalars));
+            .extend(markers.chain(scalars));
         builder
             .aggregate_functions()
             .get_or_insert_default()

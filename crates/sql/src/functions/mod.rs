@@ -15,6 +15,7 @@ mod scalar;
 mod strings;
 mod time_text;
 pub(crate) mod zone;
+pub(crate) mod zoned_timestamps;
 
 use std::sync::Arc;
 
