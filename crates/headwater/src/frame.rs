@@ -392,6 +392,34 @@ impl DataFrame {
         self.apply(|inner| inner.join_on(right.inner, how, predicates))
     }
 
+    /// As [`Self::join_on`], with the condition as SQL over the columns of both frames, such as
+    /// `"id = clicked AND clicked_at BETWEEN shown_at AND shown_at + INTERVAL '15 minutes'"`. Columns that have the same
+    /// name on both sides are told apart by [`Self::alias`].
+    ///
+    /// # Errors
+    /// As [`Self::join`], and `Invalid` if the text is no condition.
+    pub fn join_expr(self, right: Self, how: JoinType, condition: &str) -> Result<Self> {
+        let (left_schema, right_schema) = (self.inner.schema(), right.inner.schema());
+        let both = left_schema.join(right_schema).map_err(|error| {
+            Error::invalid(
+                "the frames have columns of the same name: tell them apart with alias(\"l\") and alias(\"r\")",
+            )
+            .with_source(error)
+        })?;
+        let (state, _) = self.inner.clone().into_parts();
+        let condition = Services::of(&state)?.parse_expr(&state, &both, condition)?;
+        self.join_on(right, how, [condition])
+    }
+
+    /// Only rows for which the SQL condition is true: `"status >= 500"`.
+    ///
+    /// # Errors
+    /// As [`Self::filter`] and [`Self::expr`].
+    pub fn filter_expr(self, condition: &str) -> Result<Self> {
+        let condition = self.expr(condition)?;
+        self.filter(condition)
+    }
+
     /// The first rows. Of a stream in append mode: of its whole life, restarts included.
     ///
     /// # Errors

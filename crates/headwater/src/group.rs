@@ -54,6 +54,22 @@ impl GroupedFrame {
         DataFrame::from(grouped).select(output)
     }
 
+    /// As [`Self::agg`], each expression as SQL: `["count(*) AS n", "first_value(page ORDER BY time) AS first"]`.
+    ///
+    /// # Errors
+    /// As [`Self::agg`], and `Invalid` if a text is no expression.
+    pub fn agg_expr<I>(self, texts: I) -> Result<DataFrame>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let aggregates = texts
+            .into_iter()
+            .map(|text| self.frame.expr(text.as_ref()))
+            .collect::<Result<Vec<_>>>()?;
+        self.agg(aggregates)
+    }
+
     /// Rows per group, as column `count`.
     pub fn count(self) -> Result<DataFrame> {
         self.agg([count(lit(1)).alias("count")])

@@ -18,6 +18,7 @@ mod state_tables;
 mod tables;
 mod upgrades;
 mod world;
+mod texts;
 
 const SECOND: i64 = 1_000_000;
 
