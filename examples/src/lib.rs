@@ -1,12 +1,22 @@
 //! Examples, one idea per file. Each is a function that a program in `bin` calls and that a test runs, so that an example
 //! that no longer works is noticed.
 
+pub mod ad_clicks;
 pub mod bank_alerts;
+pub mod duplicate_payments;
 pub mod generate;
 pub mod hashtags;
 pub mod http_errors;
 pub mod live_scores;
+pub mod nearby_restaurants;
+pub mod program;
+pub mod request_floods;
+pub mod sentiment;
+#[cfg(test)]
+mod testing;
+pub mod top_sellers;
 pub mod weather;
+pub mod web_sessions;
 pub mod word_count;
 
 use headwater::prelude::*;

@@ -1,5 +1,7 @@
 //! Rows in order of arrival, cut into files the way a shipper of logs would cut them.
 
+use super::{random::Random, time::SECOND};
+
 /// One file of the examples' data.
 #[derive(Debug)]
 pub struct DataFile {
@@ -48,4 +50,13 @@ pub(super) fn cut_by_arrival(spec: &Files, mut rows: Vec<Row>) -> Vec<DataFile> 
         }
     }
     files
+}
+
+/// How long a line takes to reach its file: most come at once, a few are overtaken.
+pub(super) fn usual_delay(random: &mut Random) -> i64 {
+    match random.below(100) {
+        0..90 => random.below(SECOND / 2),
+        90..98 => random.below(5 * SECOND),
+        _ => random.below(45 * SECOND),
+    }
 }

@@ -1,7 +1,7 @@
 //! The log lines of a small web site, on a morning with a bad release and a slow database.
 
 use super::{
-    arrival::{DataFile, Files, Row, cut_by_arrival},
+    arrival::{DataFile, Files, Row, cut_by_arrival, usual_delay},
     random::Random,
     time::{HOUR, MINUTE, SECOND, daylight, iso},
 };
@@ -118,18 +118,13 @@ fn status(time: i64, host: &str, method: &str, random: &mut Random) -> u16 {
     *random.pick(usual)
 }
 
-/// How long a line takes to reach the file: most come at once, a few are overtaken, and for some minutes one machine
-/// ships its lines late.
+/// How long a line takes to reach the file; for some minutes one machine ships its lines late.
 fn delay(time: i64, host: &str, random: &mut Random) -> i64 {
     let minute = (time - LOGS_START) / MINUTE;
     if host == "www-2.example.org" && (70..76).contains(&minute) {
         return 60 * SECOND + random.below(120 * SECOND);
     }
-    match random.below(100) {
-        0..90 => random.below(SECOND / 2),
-        90..98 => random.below(5 * SECOND),
-        _ => random.below(45 * SECOND),
-    }
+    usual_delay(random)
 }
 
 #[cfg(test)]

@@ -3,23 +3,37 @@
 //! The same program always writes the same bytes: it has its own random numbers, and uses only arithmetic that is
 //! the same on every machine (no sines, no wall clock). A test compares the files in the repository with it.
 
+mod ads;
 mod arrival;
 mod bank;
+mod city;
 mod logs;
 mod matches;
+mod messages;
+mod payments;
 mod random;
+mod requests;
+mod sales;
 mod time;
 mod weather;
+mod web;
 
 pub use arrival::DataFile;
 
 /// All files, in no particular order.
 pub fn all() -> Vec<DataFile> {
     [
+        ads::files(),
         bank::files(),
+        city::files(),
         logs::files(),
         matches::files(),
+        messages::files(),
+        payments::files(),
+        requests::files(),
+        sales::files(),
         weather::files(),
+        web::files(),
     ]
     .into_iter()
     .flatten()
