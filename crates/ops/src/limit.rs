@@ -1,6 +1,8 @@
 //! LIMIT over a stream: the first rows in order of arrival, counted over the life of the query in append mode and per
 //! epoch where the input is a whole result (complete mode).
 //!
+//! Where the input is sorted, the first rows are those of the order.
+//!
 //! The input is always read to its end, so that stateful operators below finish their epoch.
 
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use datafusion::{
     },
     error::{DataFusionError, Result},
     execution::TaskContext,
+    physical_expr::{Distribution, LexOrdering, OrderingRequirements},
     physical_plan::{
         ExecutionPlan, PlanProperties, SendableRecordBatchStream, common::spawn_buffered,
         execution_plan::EmissionType, stream::RecordBatchStreamAdapter,
@@ -23,7 +26,7 @@ use headwater_state::{KeyedState, StateSpec, StoreLayout};
 
 use crate::{
     binding::{BindEpoch, EpochBinding},
-    node::{display_as, no_expressions, properties, properties_of_input, unary_node},
+    node::{display_as, no_expressions, properties, unary_node},
     report::Report,
     runtime::{EpochRuntime, external},
     state_provider::StateAddress,
@@ -49,31 +52,44 @@ pub struct StreamLimitExec {
     input: Arc<dyn ExecutionPlan>,
     fetch: u64,
     counting: Counting,
+    /// The order of the input when the plan was made. It decides which rows are the first, so nobody may take it away.
+    order: Option<LexOrdering>,
     reads: Option<Epoch>,
     writes: Epoch,
     properties: Arc<PlanProperties>,
 }
 
 impl StreamLimitExec {
-    /// A limit of `fetch` rows over all partitions of `input`.
+    /// A limit of `fetch` rows over all partitions of `input`: the first in its order, if it has one.
     pub fn new(input: Arc<dyn ExecutionPlan>, fetch: u64, counting: Counting) -> Self {
+        let order = input.properties().output_ordering().cloned();
+        Self::ordered(input, fetch, counting, order)
+    }
+
+    fn ordered(
+        input: Arc<dyn ExecutionPlan>,
+        fetch: u64,
+        counting: Counting,
+        order: Option<LexOrdering>,
+    ) -> Self {
+        let properties = properties(input.schema(), 1, EmissionType::Final);
+        let properties = match order {
+            None => properties,
+            Some(_) => {
+                let of_input = input.properties().equivalence_properties().clone();
+                Arc::new(properties.as_ref().clone().with_eq_properties(of_input))
+            }
+        };
         Self {
-            properties: match has_one_partition(&input) {
-                true => properties_of_input(&input),
-                false => properties(input.schema(), 1, EmissionType::Final),
-            },
+            properties,
             input,
             fetch,
             counting,
+            order,
             reads: None,
             writes: Epoch::FIRST,
         }
     }
-}
-
-/// Whether the first rows are those of an order that the input has: a sort below must stay where it is.
-fn has_one_partition(input: &Arc<dyn ExecutionPlan>) -> bool {
-    input.properties().output_partitioning().partition_count() == 1
 }
 
 impl BindEpoch for StreamLimitExec {
@@ -217,13 +233,25 @@ impl ExecutionPlan for StreamLimitExec {
         Ok(Arc::new(Self {
             reads: this.reads,
             writes: this.writes,
-            ..Self::new(input, this.fetch, this.counting.clone())
+            ..Self::ordered(input, this.fetch, this.counting.clone(), this.order.clone())
         }))
     });
     no_expressions!();
 
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        vec![self.order.clone().map(OrderingRequirements::from)]
+    }
+
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        // An order holds within a partition only.
+        match self.order {
+            None => vec![Distribution::UnspecifiedDistribution],
+            Some(_) => vec![Distribution::SinglePartition],
+        }
+    }
+
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![has_one_partition(&self.input)]
+        vec![self.order.is_some()]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {

@@ -95,3 +95,62 @@ async fn what_stands_above_an_aggregation_says_that_it_needs_append_mode() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_limit_takes_the_first_rows_of_the_order_below_it() {
+    let (session, stream) = streaming("logs");
+    // As many rows for each host as its number says, in two epochs.
+    let hosts: Vec<String> = (1..=20).map(|number| format!("h{number:02}")).collect();
+    let all: Vec<(i64, &str, i64)> = (1..)
+        .zip(&hosts)
+        .flat_map(|(number, host)| (0..number).map(move |_| (number, host.as_str(), number)))
+        .collect();
+    let (first, second) = all.split_at(50);
+    let counts = "SELECT host, count(*) AS n FROM logs GROUP BY host";
+    let sorted = format!("{counts} ORDER BY n DESC LIMIT 3");
+    let mut queries = Vec::new();
+    for (name, text) in [
+        ("sorted", sorted.clone()),
+        (
+            "projected",
+            format!("SELECT host || '!' AS host, n FROM ({sorted})"),
+        ),
+        (
+            "filtered",
+            format!("SELECT host, n FROM ({sorted}) WHERE n < 20"),
+        ),
+    ] {
+        let frame = session.sql(&text).await.expect("a query");
+        let query = frame
+            .write_stream()
+            .output_mode(OutputMode::Complete)
+            .to_table(name);
+        queries.push(query.await.expect("started"));
+    }
+    for added in [first, second] {
+        stream.add_batch(rows(added)).expect("rows of the stream");
+        for query in &queries {
+            query.process_all_available().await.expect("it works");
+        }
+    }
+    for (name, expected) in [
+        ("sorted", &["h20 20", "h19 19", "h18 18"][..]),
+        ("projected", &["h20! 20", "h19! 19", "h18! 18"]),
+        ("filtered", &["h19 19", "h18 18"]),
+    ] {
+        let mut found = Vec::new();
+        for batch in table(&session, name).await {
+            for row in 0..batch.num_rows() {
+                let cell = |column: usize| {
+                    datafusion::arrow::util::display::array_value_to_string(
+                        batch.column(column),
+                        row,
+                    )
+                    .expect("it can be shown")
+                };
+                found.push(format!("{} {}", cell(0), cell(1)));
+            }
+        }
+        assert_eq!(found, expected, "{name}");
+    }
+}
