@@ -16,9 +16,9 @@ mod rescaling;
 mod sessions;
 mod state_tables;
 mod tables;
+mod texts;
 mod upgrades;
 mod world;
-mod texts;
 
 const SECOND: i64 = 1_000_000;
 
