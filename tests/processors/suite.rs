@@ -187,3 +187,55 @@ async fn windows_stand_above_a_processor_that_carries_event_time_on() -> Result<
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_processor_stands_above_windows_and_sees_each_of_them_when_it_closes() -> Result<()> {
+    let steps = vec![
+        step(&[(1, Some("a"), 1), (2, Some("a"), 1)]),
+        step(&[(12, Some("a"), 1)]),
+        step(&[(25, Some("b"), 1)]),
+        step(&[(60, Some("z"), 1)]),
+    ];
+    let case = case("above windows", OutputMode::Append, steps, |_, events| {
+        events
+            .with_watermark("ts", "0 seconds")?
+            .group_by([window(col("ts"), "10 seconds"), col("k")])?
+            .agg([count(lit(1)).alias("rows")])?
+            .group_by_key(["k"])?
+            .transform_with_state("value_count", TimeMode::EventTime)
+    });
+    let played = play_processor(&case).await?;
+    assert_eq!(
+        super::input::shown(&played),
+        [
+            vec![],
+            vec![r#"("a", 1)"#],
+            vec![r#"("a", 2)"#],
+            vec![r#"("b", 1)"#],
+        ]
+    );
+    check_processor(&case).await
+}
+
+#[tokio::test]
+async fn keys_may_be_computed_and_the_processor_sees_the_columns_as_they_are() -> Result<()> {
+    let steps = vec![
+        step(&[(1, Some("a"), 1), (1, None, 2)]),
+        step(&[(2, Some("A"), 3), (2, None, 4), (2, None, 5)]),
+    ];
+    let case = case("computed key", OutputMode::Update, steps, |_, events| {
+        let key = events.expr("lower(coalesce(k, 'nobody'))")?;
+        events
+            .group_by_key([key])?
+            .transform_with_state("value_count", TimeMode::None)
+    });
+    let played = play_processor(&case).await?;
+    assert_eq!(
+        super::input::shown(&played),
+        [
+            vec![r#"("a", 1)"#, r#"("nobody", 1)"#],
+            vec![r#"("a", 2)"#, r#"("nobody", 3)"#],
+        ]
+    );
+    check_processor(&case).await
+}

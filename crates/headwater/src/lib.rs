@@ -57,6 +57,7 @@
 //! | crate | holds |
 //! |---|---|
 //! | `headwater` | this: [`Session`], readers, [`DataFrame`], writers |
+//! | [`processor`] | code of one's own that keeps state and timers by key |
 //! | [`sql`] | Spark-flavoured SQL text, windows, functions |
 //! | [`connect`] | built-in sources and sinks |
 //! | [`engine`] | the epoch loop, query handles, listeners |
