@@ -345,8 +345,9 @@ impl Driver {
         Ok(Committed {
             epoch: planned.epoch,
             run: self.run,
+            // Those of this run: at a replay, inputs that it has seen no rows of do not count, as after any restart.
             next: next_watermarks(
-                &planned.watermark,
+                &self.watermarks,
                 &self.nodes,
                 &tally.largest_event_times(),
                 self.policy,

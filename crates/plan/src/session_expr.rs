@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use datafusion::{
+    arrow::datatypes::DataType,
     common::{
         DFSchemaRef, Result,
         tree_node::{Transformed, TreeNode},
@@ -21,7 +22,7 @@ use datafusion::{
     prelude::{Column, lit},
     scalar::ScalarValue,
 };
-use headwater_sql::constant_gap;
+use headwater_sql::{constant_micros, window_time_udf};
 
 use crate::{
     nodes::session_aggregate::SessionAggregateNode,
@@ -48,7 +49,7 @@ impl SessionCall {
     /// The gap in microseconds if it is the same for all rows.
     fn fixed_gap(&self) -> Result<Option<i64>> {
         match unaliased(&self.gap) {
-            Expr::Literal(gap, _) => constant_gap(gap),
+            Expr::Literal(gap, _) => constant_micros(gap),
             _ => Ok(None),
         }
     }
@@ -213,8 +214,13 @@ fn with_row_intervals(
         .into_iter()
         .map(Expr::Column)
         .collect();
-    let end = session_end(call.time.clone(), call.gap.clone());
-    columns.push(call.time.clone().alias(&row.start.name));
+    // A window given as the time counts with its last instant.
+    let time = match call.time.get_type(input.schema())? {
+        DataType::Struct(_) => window_time_udf().call(vec![call.time.clone()]),
+        _ => call.time.clone(),
+    };
+    let end = session_end(time.clone(), call.gap.clone());
+    columns.push(time.alias(&row.start.name));
     columns.push(end.alias(&row.end.name));
     let opens = Expr::Column(row.end.clone()).is_not_null();
     let plan = LogicalPlanBuilder::from(input)

@@ -19,7 +19,7 @@ use headwater_state::StoreLayout;
 use serde_json::json;
 
 use crate::{
-    check::{check, check_joins},
+    check::{check, check_event_times, check_joins},
     explain::explain,
     late_schema::late_schema,
     lower,
@@ -43,7 +43,7 @@ pub struct PlanSettings {
     pub partitions: usize,
     /// Whether an epoch without data runs when the watermark rose and an operator wants it.
     pub no_data_epochs: bool,
-    /// Refuse what Spark 4.3 refuses, even where it can be done right.
+    /// Refuse what Spark 4.3 refuses, even where it can be done right, and keep rows for ever where Spark does.
     pub strict_spark: bool,
     /// Record the rows that operators drop because they came after the watermark.
     pub late_rows: bool,
@@ -137,12 +137,12 @@ pub async fn plan_stream(
     let (numbered, sources) = rewrite::number_sources(windowed).map_err(from_datafusion)?;
     let push_down = |plan| push_down_filters(&session, plan);
     let filtered = push_down(numbered.clone()).map_err(from_datafusion)?;
-    check_joins(&filtered)?;
-    let (stateful, mut found) = rewrite::make_stateful(filtered, settings.mode, settings.late_rows)
-        .map_err(from_datafusion)?;
+    check_joins(&filtered, settings)?;
+    let (stateful, mut found) =
+        rewrite::make_stateful(filtered, settings).map_err(from_datafusion)?;
     let late = settings.late_rows.then(|| late_schema(&found.late));
     let late = late.transpose()?;
-    let mut pushed = rewrite::pushed_filters(numbered, push_down, settings.mode, &found);
+    let mut pushed = rewrite::pushed_filters(numbered, push_down, settings, &found);
     for operator in &mut found.operators {
         if let Some(filters) = pushed.remove(&operator.id) {
             operator.fingerprint["where"] = json!(filters);
@@ -150,6 +150,7 @@ pub async fn plan_stream(
     }
     let output: SchemaRef = Arc::clone(stateful.schema().inner());
     let optimized = optimize(&session, stateful).map_err(from_datafusion)?;
+    check_event_times(&optimized, settings)?;
     rewrite::add_stored_columns(&optimized, &mut found.operators).map_err(from_datafusion)?;
     let (separated, subplans) = separate(optimized).map_err(from_datafusion)?;
     let tables = Tables::of(subplans, &session)

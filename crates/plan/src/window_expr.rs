@@ -305,6 +305,8 @@ impl ScalarUDFImpl for WindowStruct {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let starts = args.args[0].to_array(args.number_rows)?;
+        // A group of ROLLUP that leaves the window out has none.
+        let nulls = starts.nulls().cloned();
         let DataType::Struct(fields) = &self.output else {
             return Err(DataFusionError::Internal(
                 "a window is no struct".to_owned(),
@@ -327,7 +329,7 @@ impl ScalarUDFImpl for WindowStruct {
         Ok(ColumnarValue::Array(Arc::new(StructArray::try_new(
             fields.clone(),
             vec![starts, ends],
-            None,
+            nulls,
         )?)))
     }
 }

@@ -205,7 +205,17 @@ impl Cell {
                 });
                 Self::Struct(cells.collect::<Result<_>>()?)
             }
-            DataType::Map(_, _) => Self::list(&array.as_map().value(row))?,
+            DataType::Map(_, _) => {
+                let entries = array.as_map().value(row);
+                let (keys, values) = (entries.column(0), entries.column(1));
+                let entries = (0..entries.len()).map(|row| {
+                    Ok(Self::Struct(vec![
+                        ("keys".into(), Self::from_array(keys.as_ref(), row)?),
+                        ("values".into(), Self::from_array(values.as_ref(), row)?),
+                    ]))
+                });
+                Self::List(entries.collect::<Result<_>>()?)
+            }
             DataType::Dictionary(_, value) => {
                 let array = cast(array.slice(row, 1).as_ref(), value)?;
                 Self::from_array(array.as_ref(), 0)?

@@ -68,5 +68,5 @@ pub use markers::{
     window_udf,
 };
 pub use parser::{parse, parse_expr};
-pub use session_gap::{constant_gap, gap_micros};
+pub use session_gap::{constant_gap, constant_micros, gap_micros};
 pub use window_spec::WindowSpec;

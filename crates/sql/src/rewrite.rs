@@ -69,6 +69,19 @@ impl VisitorMut for Rewriter {
         }
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<DataFusionError> {
+        match factor {
+            TableFactor::Table {
+                name,
+                sample: Some(_),
+                ..
+            } => ControlFlow::Break(DataFusionError::Plan(format!(
+                "TABLESAMPLE of '{name}' is not possible: use LIMIT, or a filter such as rand() < 0.1"
+            ))),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<DataFusionError> {
         // Names are taken from what the user wrote, before anything is rewritten.
         if self.0 == Flavour::Spark {

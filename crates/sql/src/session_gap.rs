@@ -74,16 +74,24 @@ pub fn gap_micros(gaps: &ArrayRef) -> Result<Int64Array> {
 /// # Errors
 /// As [`gap_micros`], and as an error of the plan a gap that is not above zero.
 pub fn constant_gap(gap: &ScalarValue) -> Result<Option<i64>> {
-    let micros = gap_micros(&gap.to_array()?).map_err(|error| match error {
-        DataFusionError::Execution(message) => DataFusionError::Plan(message),
-        other => other,
-    })?;
-    match micros.iter().flatten().next() {
+    match constant_micros(gap)? {
         Some(micros) if micros <= 0 => {
             plan_err!("the session gap must be above zero, found {gap}")
         }
         micros => Ok(micros),
     }
+}
+
+/// As [`constant_gap`], whatever its sign.
+///
+/// # Errors
+/// As [`gap_micros`], as an error of the plan.
+pub fn constant_micros(gap: &ScalarValue) -> Result<Option<i64>> {
+    let micros = gap_micros(&gap.to_array()?).map_err(|error| match error {
+        DataFusionError::Execution(message) => DataFusionError::Plan(message),
+        other => other,
+    })?;
+    Ok(micros.iter().flatten().next())
 }
 
 fn out_of_range() -> DataFusionError {

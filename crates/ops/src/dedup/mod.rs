@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{ArrayRef, RecordBatch},
+        array::{Array, ArrayRef, Int64Array, RecordBatch},
         datatypes::{Field, Schema},
     },
     error::{DataFusionError, Result},
@@ -59,6 +59,18 @@ pub enum Remember {
 }
 
 impl Remember {
+    /// As recorded, a first row without a time is remembered as one of the year 1970 is, where the first row says how
+    /// long; elsewhere for ever.
+    fn of_no_time(self, expiry: Int64Array) -> Int64Array {
+        match self {
+            Self::SinceFirst(since) if expiry.null_count() > 0 => {
+                let least = since.extra_micros.div_euclid(1_000);
+                expiry.iter().map(|time| time.or(Some(least))).collect()
+            }
+            _ => expiry,
+        }
+    }
+
     fn expiry(self) -> Option<Expiry> {
         match self {
             Self::Forever => None,
@@ -211,6 +223,7 @@ impl Definition {
                     ..expiry
                 }
                 .millis(&[time])
+                .map(|expiry| self.remember.of_no_time(expiry))
             });
             let new = seen.enter(&keys, expiry.transpose()?.as_ref())?;
             outcome.new_keys = new.len();

@@ -8,7 +8,11 @@
 use std::sync::Arc;
 
 use datafusion::{
-    arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef},
+    arrow::{
+        array::{RecordBatch, UInt32Array},
+        compute::{concat_batches, take_arrays},
+        datatypes::SchemaRef,
+    },
     common::tree_node::TreeNodeRecursion,
     error::Result,
     execution::TaskContext,
@@ -42,8 +46,8 @@ pub struct LocalSessionsExec {
 
 impl LocalSessionsExec {
     /// Sessions of rows of equal `keys`; columns number `start` and `end` hold the interval that a row opens. With
-    /// `whole` the rows of a partition are taken all at once, so that a later step sees those of a session in order of
-    /// arrival.
+    /// `whole` the rows of a partition are taken all at once and put in order of time, those of one time in order of
+    /// arrival: so a later step sees them, as recorded.
     pub fn try_new(
         input: Arc<dyn ExecutionPlan>,
         keys: Vec<(Arc<dyn PhysicalExpr>, String)>,
@@ -80,8 +84,16 @@ impl LocalSessionsExec {
         };
         let (starts, ends) = sessions_of_rows(&intervals, keys.count);
         let mut columns = rows.columns().to_vec();
+        let by_time = (self.whole && !intervals.starts.is_sorted()).then(|| {
+            let mut order: Vec<u32> = (0..).take(rows.num_rows()).collect();
+            order.sort_by_key(|row| intervals.starts[*row as usize]);
+            UInt32Array::from(order)
+        });
         for (column, numbers) in [(self.start, starts), (self.end, ends)] {
             columns[column] = times_of(numbers, rows.column(column).data_type())?;
+        }
+        if let Some(order) = by_time {
+            columns = take_arrays(&columns, &order, None)?;
         }
         Ok(RecordBatch::try_new(rows.schema(), columns)?)
     }

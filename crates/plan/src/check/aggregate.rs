@@ -35,7 +35,8 @@ pub(super) fn check_aggregate(aggregate: &Aggregate, settings: &PlanSettings) ->
         .group_expr
         .iter()
         .any(|group| matches!(group, Expr::GroupingSet(_)));
-    if expires && !sets {
+    // Spark keeps the groups without a window for ever, and never gives them out.
+    if expires && (!sets || settings.strict_spark) {
         Ok(())
     } else if sets && expires {
         Err(Error::invalid(

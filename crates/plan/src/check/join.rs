@@ -11,7 +11,7 @@ use headwater_core::{Error, OutputMode, Result};
 
 use super::{aggregates_stream, internal};
 use crate::{
-    join::{JoinTimes, is_stream_join},
+    join::{JoinTimes, Kept, is_stream_join},
     nodes::as_of_join::AsOfJoinNode,
     stream_table::reads_stream,
     streaming_plan::PlanSettings,
@@ -80,11 +80,18 @@ fn check_kind(join: &Join, settings: &PlanSettings) -> Result<()> {
         OutputMode::Append => Ok(()),
         OutputMode::Complete => Err(Error::invalid(
             "complete mode gives out the whole result each time, but the pairs of a join of two streams are given out \
-             once and not kept: use append mode, or update mode for an inner join",
+             once and not kept: use append mode, or update mode for an inner or semi join",
         )),
-        OutputMode::Update if kind != JoinType::Inner => Err(Error::invalid(format!(
-            "a {kind} join of two streams gives out final rows only: use append mode"
-        ))),
+        OutputMode::Update
+            if !matches!(
+                kind,
+                JoinType::Inner | JoinType::LeftSemi | JoinType::RightSemi
+            ) =>
+        {
+            Err(Error::invalid(format!(
+                "a {kind} join of two streams gives out final rows only: use append mode"
+            )))
+        }
         OutputMode::Update if aggregates_stream(&join.left) || aggregates_stream(&join.right) => {
             Err(Error::invalid(
                 "in update mode an aggregation gives a group out again whenever it changes, and a join of two streams \
@@ -97,13 +104,13 @@ fn check_kind(join: &Join, settings: &PlanSettings) -> Result<()> {
 
 /// Refuses joins of two streams that would need to look at every pair, or could never tell that a row has no match.
 /// Equalities are keys by now.
-pub(crate) fn check_joins(plan: &LogicalPlan) -> Result<()> {
+pub(crate) fn check_joins(plan: &LogicalPlan, settings: &PlanSettings) -> Result<()> {
     let mut refusal = Ok(());
     plan.apply(|node| {
         if let LogicalPlan::Join(join) = node
             && is_stream_join(join)
         {
-            refusal = check_condition(join);
+            refusal = check_condition(join, settings.strict_spark);
         }
         Ok(if refusal.is_err() {
             TreeNodeRecursion::Stop
@@ -115,23 +122,32 @@ pub(crate) fn check_joins(plan: &LogicalPlan) -> Result<()> {
     refusal
 }
 
-fn check_condition(join: &Join) -> Result<()> {
+fn check_condition(join: &Join, strict_spark: bool) -> Result<()> {
     if join.on.is_empty() {
         return Err(Error::invalid(
             "a join of two streams needs an equality of the two sides to find matches by: add one such as \
              left.key = right.key to the condition",
         ));
     }
-    let times = JoinTimes::of(join).map_err(internal)?;
+    let times = JoinTimes::of(join, strict_spark).map_err(internal)?;
     let (left, right) = match join.join_type {
         JoinType::Left | JoinType::LeftSemi => (true, false),
         JoinType::Right | JoinType::RightSemi => (false, true),
         JoinType::Full => (true, true),
         _ => (false, false),
     };
+    // As recorded, one bound is enough for a full join: rows of the side without one match for ever, and never come out
+    // alone.
+    let is_half_bound = matches!(
+        times.kept,
+        [None, Some(Kept::NoBound)] | [Some(Kept::NoBound), None]
+    );
+    if strict_spark && join.join_type == JoinType::Full && is_half_bound {
+        return Ok(());
+    }
     let sides = [(left, "left", "right"), (right, "right", "left")];
     for ((is_kept, this, other), kept) in sides.into_iter().zip(times.kept) {
-        if let Some(reason) = kept.filter(|_| is_kept) {
+        if let Some(reason) = kept.filter(|kept| is_kept && !kept.is_allowed()) {
             return Err(Error::invalid(format!(
                 "a {} join of two streams must know when a row of the {this} stream can find no match any more: {}",
                 join.join_type,

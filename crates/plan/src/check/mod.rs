@@ -9,6 +9,7 @@ mod join;
 mod limit;
 mod processor;
 mod session;
+mod times;
 
 use datafusion::{
     common::tree_node::{TreeNode, TreeNodeRecursion},
@@ -16,7 +17,6 @@ use datafusion::{
 };
 use headwater_core::{Error, OutputMode, Result};
 
-pub(crate) use self::join::check_joins;
 use self::{
     aggregate::check_aggregate,
     chain::check_above_aggregation,
@@ -26,6 +26,7 @@ use self::{
     processor::check_processor,
     session::check_sessions,
 };
+pub(crate) use self::{join::check_joins, times::check_event_times};
 use crate::{
     nodes::{
         as_of_join::AsOfJoinNode, dedup::DedupNode, processor::ProcessorNode,

@@ -17,6 +17,13 @@ pub(super) fn check_sessions(node: &SessionAggregateNode, settings: &PlanSetting
              sessions: group by a key beside it",
         ));
     }
+    if let Some(gap) = node.gap_micros.filter(|gap| *gap <= 0)
+        && !settings.strict_spark
+    {
+        return Err(Error::invalid(format!(
+            "the session gap must be above zero, found {gap} microseconds: rows with such a gap open no session"
+        )));
+    }
     match settings.mode {
         OutputMode::Complete => Ok(()),
         OutputMode::Update => Err(Error::invalid(

@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use datafusion::{
     common::{
-        NullEquality, Result,
+        NullEquality, Result, ScalarValue,
         tree_node::{Transformed, TreeNode},
     },
+    functions::expr_fn::coalesce,
     logical_expr::{
         BinaryExpr, Expr, ExprSchemable, Filter, Join, LogicalPlan, Operator,
         utils::{conjunction, find_valid_equijoin_key_pair, split_conjunction_owned},
     },
+    prelude::lit,
 };
 
 use super::time_range::time_ranges;
@@ -54,10 +56,17 @@ pub(super) fn with_keys(mut join: Join) -> Result<Join> {
     };
     let mut rest = Vec::new();
     for conjunct in split_conjunction_owned(filter) {
-        match key(&conjunct, &join)? {
-            Some(key) if !join.on.contains(&key) => join.on.push(key),
-            Some(_) => {}
-            None => rest.push(conjunct),
+        let keys = match key(&conjunct, &join)? {
+            Some(key) => vec![key],
+            None => null_safe_keys(&conjunct, &join)?,
+        };
+        if keys.is_empty() {
+            rest.push(conjunct);
+        }
+        for key in keys {
+            if !join.on.contains(&key) {
+                join.on.push(key);
+            }
         }
     }
     join.filter = conjunction(rest);
@@ -85,6 +94,29 @@ fn key(conjunct: &Expr, join: &Join) -> Result<Option<(Expr, Expr)>> {
     };
     let same_type = left.get_type(left_schema)? == right.get_type(right_schema)?;
     Ok(same_type.then_some((left, right)))
+}
+
+/// Keys for an equality that also holds where both sides are null (`<=>`): the values with a default in the place of
+/// NULL, and whether they are null.
+fn null_safe_keys(conjunct: &Expr, join: &Join) -> Result<Vec<(Expr, Expr)>> {
+    let Expr::BinaryExpr(BinaryExpr {
+        left,
+        op: Operator::IsNotDistinctFrom,
+        right,
+    }) = conjunct
+    else {
+        return Ok(Vec::new());
+    };
+    let equality = Expr::BinaryExpr(BinaryExpr::new(left.clone(), Operator::Eq, right.clone()));
+    let Some((left, right)) = key(&equality, join)? else {
+        return Ok(Vec::new());
+    };
+    let default = ScalarValue::new_default(&left.get_type(join.left.schema())?)?;
+    let filled = |value: &Expr| coalesce(vec![value.clone(), lit(default.clone())]);
+    Ok(vec![
+        (filled(&left), filled(&right)),
+        (left.is_null(), right.is_null()),
+    ])
 }
 
 fn without_nulls(mut join: Join) -> Result<Join> {

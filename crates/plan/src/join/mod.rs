@@ -6,4 +6,4 @@ mod time_range;
 mod times;
 
 pub(crate) use condition::{drop_unmatchable, extract_keys, is_stream_join};
-pub(crate) use times::{JoinTimes, SideTimes, Spot};
+pub(crate) use times::{JoinTimes, Kept, SideTimes, Spot};

@@ -67,6 +67,8 @@ pub(crate) enum Kept {
     HasNoWatermark,
     /// The condition does not say how much later a match can be.
     NoBound,
+    /// As recorded: a least number that the condition asks of the side itself counts as a least time.
+    LeastNumber,
 }
 
 /// One way to tell that a row of `this` side is done with.
@@ -148,8 +150,9 @@ impl Side {
 }
 
 impl JoinTimes {
-    /// What event time does to a join of two streams whose equalities are keys.
-    pub(crate) fn of(join: &Join) -> Result<Self> {
+    /// What event time does to a join of two streams whose equalities are keys. With `strict_spark` it does nothing
+    /// where Spark removes no rows although it could.
+    pub(crate) fn of(join: &Join, strict_spark: bool) -> Result<Self> {
         let sides = [&join.left, &join.right].map(|input| -> Result<Side> {
             Ok(Side {
                 schema: Arc::clone(input.schema()),
@@ -173,9 +176,14 @@ impl JoinTimes {
             links(&left, &right, &ranges, &windows, JoinSide::Left),
             links(&right, &left, &ranges, &windows, JoinSide::Right),
         ];
-        let own = join.join_type == JoinType::Inner;
-        let (left_link, left_kept) = choose(&left, &right, &found[0], own);
-        let (right_link, right_kept) = choose(&right, &left, &found[1], own);
+        let own = match join.join_type {
+            JoinType::Inner => true,
+            JoinType::LeftSemi | JoinType::RightSemi => strict_spark,
+            _ => false,
+        };
+        let numbers = |side: &Side| strict_spark && has_least_number(&conditions(join), side);
+        let (left_link, left_kept) = choose(&left, &right, &found[0], own, numbers(&left));
+        let (right_link, right_kept) = choose(&right, &left, &found[1], own, numbers(&right));
         Ok(Self {
             lag_micros: left.lag(left_link).max(right.lag(right_link)),
             left: side_times(&left, &right, left_link, right_link),
@@ -274,12 +282,10 @@ fn choose<'a>(
     other: &Side,
     links: &'a [Link],
     own_watermark: bool,
+    least_number: bool,
 ) -> (Option<&'a Link>, Option<Kept>) {
     if !other.has_watermark() {
         return (None, Some(Kept::OtherHasNoWatermark));
-    }
-    if own_watermark && !this.has_watermark() {
-        return (None, Some(Kept::HasNoWatermark));
     }
     let mut possible = links
         .iter()
@@ -289,7 +295,35 @@ fn choose<'a>(
     let best = possible
         .find(|link| this.mark(link.this).is_some())
         .or(first);
-    (best, best.is_none().then_some(Kept::NoBound))
+    let kept = match best {
+        None => Some(Kept::NoBound),
+        Some(_) if own_watermark && !this.has_watermark() => Some(Kept::HasNoWatermark),
+        Some(_) if least_number => Some(Kept::LeastNumber),
+        Some(_) => None,
+    };
+    (best.filter(|_| kept.is_none()), kept)
+}
+
+/// Whether one of `conditions` asks for a number of `side` above a constant.
+fn has_least_number(conditions: &[Expr], side: &Side) -> bool {
+    let is_number = |expr: &Expr| match expr {
+        Expr::Column(column) => {
+            let field = side.index(column).map(|index| side.schema.field(index));
+            field.is_some_and(|field| field.data_type().is_numeric())
+        }
+        _ => false,
+    };
+    let is_least =
+        |least: &Expr, expr: &Expr| matches!(least, Expr::Literal(..)) && is_number(expr);
+    conditions.iter().any(|condition| match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
+            Operator::Gt | Operator::GtEq => is_least(right, left),
+            Operator::Lt | Operator::LtEq => is_least(left, right),
+            _ => false,
+        },
+        Expr::Between(between) => !between.negated && is_least(&between.low, &between.expr),
+        _ => false,
+    })
 }
 
 fn side_times(
@@ -318,6 +352,11 @@ fn side_times(
 }
 
 impl Kept {
+    /// Whether rows of the side may be kept for ever even if they wait to come out without a match, as recorded.
+    pub(crate) fn is_allowed(self) -> bool {
+        matches!(self, Self::HasNoWatermark | Self::LeastNumber)
+    }
+
     /// The reason in words, with what to write instead. `this` and `other` are `left` and `right`, or the reverse.
     pub(crate) fn explain(self, this: &str, other: &str) -> impl fmt::Display {
         match self {
@@ -326,6 +365,10 @@ impl Kept {
                  the condition a bound of its event time"
             ),
             Self::HasNoWatermark => format!("the {this} stream has no watermark: add one"),
+            Self::LeastNumber => format!(
+                "as in Spark 4.3, which takes the least number that the condition asks of the {this} stream for a time: \
+                 turn strict Spark compatibility off"
+            ),
             Self::NoBound => format!(
                 "the condition does not say how much later than a row of the {this} stream its match in the {other} \
                  stream can be: add a bound such as {other}.time <= {this}.time + INTERVAL '1 hour', or an equality of \

@@ -11,11 +11,15 @@ use datafusion::{
         aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy},
     },
 };
-use headwater_ops::aggregate::{StatefulAggregateExec, count_of_rows};
+use headwater_ops::{
+    aggregate::{StatefulAggregateExec, count_of_rows},
+    late::LateFilterExec,
+};
 
 use crate::nodes::stateful_aggregate::StatefulAggregateNode;
 
-/// Replaces the final step of the aggregation in `planned` by the stateful one.
+/// Replaces the final step of the aggregation in `planned` by the stateful one. Over grouping sets late groups are
+/// dropped here, since a late row counts in the groups without the time.
 pub(super) fn stateful_aggregate(
     node: &StatefulAggregateNode,
     planned: Arc<dyn ExecutionPlan>,
@@ -27,9 +31,15 @@ pub(super) fn stateful_aggregate(
         };
         let partial = partial_step(last)?;
         let partial = counted(partial)?;
+        let mut input: Arc<dyn ExecutionPlan> = Arc::new(partial.clone());
+        if let Some(expiry) = node.expiry
+            && partial.group_expr().has_grouping_set()
+        {
+            input = Arc::new(LateFilterExec::new(input, node.id.clone(), expiry, None));
+        }
         let stateful = StatefulAggregateExec::try_new(
             &partial,
-            Arc::new(partial.clone()),
+            input,
             node.id.clone(),
             node.mode,
             node.expiry,

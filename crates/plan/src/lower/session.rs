@@ -31,7 +31,7 @@ pub(super) fn session_aggregate(
             &partial,
             node.id.clone(),
             node.mode,
-            node.gap_micros,
+            node.gap_micros.filter(|gap| *gap > 0),
             last.schema(),
         )?;
         let partial = over_local_sessions(node, &definition, &partial)?;

@@ -22,8 +22,9 @@ use super::{
     normal_keys::{normal_float, normal_float_columns},
 };
 use crate::{
-    nodes::stateful_aggregate::StatefulAggregateNode, streaming_plan::OperatorInfo,
-    time_column::time_marks,
+    nodes::stateful_aggregate::StatefulAggregateNode,
+    streaming_plan::OperatorInfo,
+    time_column::{grouping_columns, time_marks},
 };
 
 impl Rewriter {
@@ -33,7 +34,8 @@ impl Rewriter {
         let before = Arc::clone(&aggregate.schema);
         let mut aggregate = self.over_rewritten_input(aggregate, place)?;
         let expiry = self.expiry(&aggregate)?;
-        if let Some(expiry) = expiry {
+        let by_sets = aggregate.group_expr.iter().any(is_grouping_set);
+        if let Some(expiry) = expiry.filter(|_| !by_sets) {
             let late = Lateness {
                 operator: &id,
                 side: None,
@@ -88,14 +90,11 @@ impl Rewriter {
         if self.mode == OutputMode::Complete {
             return Ok(None);
         }
-        let grouping_sets = aggregate
+        let keys = aggregate
             .group_expr
             .iter()
-            .any(|group| matches!(group, Expr::GroupingSet(_)));
-        if grouping_sets {
-            return Ok(None);
-        }
-        let keys = aggregate.group_expr.len();
+            .flat_map(grouping_columns)
+            .count();
         let marks = time_marks(&LogicalPlan::Aggregate(aggregate.clone()))?;
         Ok(marks
             .iter()
@@ -239,4 +238,8 @@ fn fingerprint(
         "expires": expires,
         "mode": mode,
     }))
+}
+
+fn is_grouping_set(group: &Expr) -> bool {
+    matches!(group, Expr::GroupingSet(_))
 }

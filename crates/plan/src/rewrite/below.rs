@@ -9,7 +9,6 @@ use datafusion::{
     },
     logical_expr::{Distinct, Expr, LogicalPlan, utils::split_conjunction},
 };
-use headwater_core::OutputMode;
 
 use super::{Found, aggregate::name_of, make_stateful};
 use crate::{
@@ -20,6 +19,7 @@ use crate::{
         stream_join::StreamJoinNode, windows::AssignWindowsNode,
     },
     stream_table::reads_stream,
+    streaming_plan::PlanSettings,
 };
 
 /// Texts of what an operator's input is made by.
@@ -78,12 +78,16 @@ pub(super) fn below(input: &LogicalPlan) -> Result<Below> {
 pub(crate) fn pushed_filters(
     plan: LogicalPlan,
     push_down: impl Fn(LogicalPlan) -> Result<LogicalPlan>,
-    mode: OutputMode,
+    settings: &PlanSettings,
     found: &Found,
 ) -> BTreeMap<String, Vec<String>> {
+    let settings = PlanSettings {
+        late_rows: false,
+        ..settings.clone()
+    };
     let bare = without_filters_above_aggregations(plan)
         .and_then(push_down)
-        .and_then(|bare| make_stateful(bare, mode, false));
+        .and_then(|bare| make_stateful(bare, &settings));
     let written_below = bare.map_or_else(|_| BTreeMap::new(), |(_, bare)| bare.filters);
     let pushed = found.filters.iter().map(|(operator, filters)| {
         let written = written_below.get(operator);

@@ -29,7 +29,7 @@ impl Rewriter {
             right: Arc::new(self.rewrite(Arc::unwrap_or_clone(join.right), &below.branch(1))?),
             ..join
         })?;
-        let times = JoinTimes::of(&join)?;
+        let times = JoinTimes::of(&join, self.strict_spark)?;
         let names = if is_swapped {
             ["right", "left"]
         } else {

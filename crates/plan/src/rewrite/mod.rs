@@ -33,7 +33,7 @@ use crate::{
         watermark::WatermarkNode,
     },
     stream_table::reads_stream,
-    streaming_plan::{OperatorInfo, WatermarkNodeInfo},
+    streaming_plan::{OperatorInfo, PlanSettings, WatermarkNodeInfo},
 };
 
 pub(crate) use below::pushed_filters;
@@ -53,15 +53,15 @@ pub(crate) struct Found {
 
 /// Replaces aggregations, DISTINCT and LIMIT over streams by stateful nodes, and names those and watermarks.
 ///
-/// With `late_rows` the columns of every row that may be late are kept, to be recorded.
+/// With late rows wanted, the columns of every row that may be late are kept, to be recorded.
 pub(crate) fn make_stateful(
     plan: LogicalPlan,
-    mode: OutputMode,
-    late_rows: bool,
+    settings: &PlanSettings,
 ) -> Result<(LogicalPlan, Found)> {
     let mut rewriter = Rewriter {
-        mode,
-        late_rows,
+        mode: settings.mode,
+        late_rows: settings.late_rows,
+        strict_spark: settings.strict_spark,
         found: Found::default(),
     };
     let plan = rewriter.rewrite(plan, &Place::default())?;
@@ -100,6 +100,7 @@ impl Place {
 struct Rewriter {
     mode: OutputMode,
     late_rows: bool,
+    strict_spark: bool,
     found: Found,
 }
 

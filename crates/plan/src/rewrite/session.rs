@@ -17,7 +17,11 @@ use super::{
     below::below,
     late::Lateness,
 };
-use crate::{nodes::session_aggregate::SessionAggregateNode, streaming_plan::OperatorInfo};
+use crate::{
+    nodes::session_aggregate::SessionAggregateNode,
+    streaming_plan::OperatorInfo,
+    time_column::{TimeForm, time_marks},
+};
 
 impl Rewriter {
     pub(super) fn sessions(
@@ -30,7 +34,10 @@ impl Rewriter {
         let aggregate = node.aggregate()?.clone();
         let before = Arc::clone(&aggregate.schema);
         let mut aggregate = self.over_rewritten_input(aggregate, place)?;
-        if self.mode != OutputMode::Complete {
+        // As recorded, complete mode drops late rows of sessions too, though it never removes a session.
+        let marks = time_marks(&LogicalPlan::Aggregate(aggregate.clone()))?;
+        let mut marks = marks.iter().flatten();
+        if marks.any(|mark| mark.form == TimeForm::SessionEnd) {
             aggregate = self.without_late_intervals(aggregate, &id)?;
         }
         let aggregate = with_normal_keys(aggregate)?;

@@ -1,7 +1,7 @@
 use datafusion::{
     arrow::datatypes::{DataType, Field, Schema, TimeUnit},
     common::ScalarValue,
-    logical_expr::{LogicalPlan, LogicalPlanBuilder, col, lit, table_scan},
+    logical_expr::{LogicalPlan, LogicalPlanBuilder, binary_expr, col, lit, table_scan},
 };
 
 use super::*;
@@ -55,7 +55,7 @@ fn within_ten() -> Vec<Expr> {
 
 fn times(marks: (bool, bool), kind: JoinType, on: Vec<Expr>) -> JoinTimes {
     let join = join_of(side("l", marks.0), side("r", marks.1), kind, on);
-    JoinTimes::of(&join).unwrap()
+    JoinTimes::of(&join, false).unwrap()
 }
 
 fn spot(spot: &Option<Spot>) -> Option<(&str, i64)> {
@@ -159,6 +159,32 @@ fn a_range_of_columns_without_a_watermark_proves_nothing() {
         .unwrap();
     let on = vec![key(), col("other").lt_eq(col("lt") + seconds(10))];
     let join = join_of(side("l", true), extra, JoinType::Left, on);
-    let times = JoinTimes::of(&join).unwrap();
+    let times = JoinTimes::of(&join, false).unwrap();
     assert_eq!(times.kept[0], Some(Kept::NoBound));
+}
+
+#[test]
+fn a_null_safe_equality_becomes_keys_that_are_never_null() {
+    let on = vec![binary_expr(
+        col("lk"),
+        Operator::IsNotDistinctFrom,
+        col("rk"),
+    )];
+    let join = join_of(side("l", true), side("r", true), JoinType::Inner, on);
+    assert!(join.filter.is_none());
+    let names: Vec<String> = join.on.iter().map(|(left, _)| left.to_string()).collect();
+    assert_eq!(names, ["coalesce(l.lk, Utf8(\"\"))", "l.lk IS NULL"]);
+}
+
+#[test]
+fn strictly_a_semi_join_removes_no_rows_of_a_side_without_a_watermark() {
+    let join = join_of(
+        side("l", false),
+        side("r", true),
+        JoinType::LeftSemi,
+        within_ten(),
+    );
+    assert_eq!(JoinTimes::of(&join, false).unwrap().kept[0], None);
+    let strict = JoinTimes::of(&join, true).unwrap().kept[0];
+    assert_eq!(strict, Some(Kept::HasNoWatermark));
 }
