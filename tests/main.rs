@@ -3,6 +3,7 @@
 //! * `traces`: what a reference engine was recorded doing, epoch by epoch.
 //! * `bad_input`: damaged input and checkpoints, full disks, failing sinks.
 //! * `processors`: arbitrary state: every kind of state and timer, under every interruption, and against models.
+//! * `soak`: thousands of epochs in which nothing may grow.
 //! * `crash`: power failures at every durable step, processes killed at random moments, faults of the engine seeded.
 
 #![expect(
@@ -14,4 +15,5 @@
 mod bad_input;
 mod crash;
 mod processors;
+mod soak;
 mod traces;
