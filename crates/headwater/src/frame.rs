@@ -324,6 +324,8 @@ impl DataFrame {
     /// that came first plus the watermark's delay: later duplicates do not renew it. So the state stays small although
     /// the event time is not among the columns, for duplicates that come within the delay of each other.
     ///
+    /// A key whose first row has no event time is remembered, as in Spark, as if that were 1970: until there is a watermark.
+    ///
     /// On a static frame the same as [`Self::drop_duplicates`].
     ///
     /// # Errors

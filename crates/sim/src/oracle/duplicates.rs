@@ -69,8 +69,9 @@ impl Seen {
         if self.keys.iter().any(|(other, _)| *other == key) {
             return false;
         }
-        let forgotten_at = match (by.within_watermark, event.time, delay) {
-            (true, Some(time), Some(delay)) => Some(time + delay * SECOND),
+        // As recorded, a row without a time is remembered like one of the year 1970.
+        let forgotten_at = match delay {
+            Some(delay) if by.within_watermark => Some(event.time.unwrap_or(0) + delay * SECOND),
             _ => None,
         };
         self.keys.push((key, forgotten_at));
