@@ -243,7 +243,14 @@ impl<'a> Bench<'a> {
         }
         self.given.insert(epoch, rows.clone());
         if self.case.query.mode == OutputMode::Complete {
-            let expected = batch_answer(&self.case.query, &self.arrived[..self.taken]).await?;
+            let query = &self.case.query;
+            let expected = match query.sessions {
+                Some(_) => {
+                    let in_time = self.model.pairs.iter().map(|pair| pair.event.clone());
+                    batch_answer(query, &in_time.collect::<Vec<Event>>()).await?
+                }
+                None => batch_answer(query, &self.arrived[..self.taken]).await?,
+            };
             let place = format!("epoch {epoch}");
             differ_if(row_difference(&place, expected, rows))?;
         }

@@ -2,7 +2,7 @@
 //!
 //! For a random query, a random input cut into epochs at random, late rows, restarts and lost commit records:
 //!
-//! * complete mode: after every epoch the rows are the batch answer over the input so far;
+//! * complete mode: after every epoch the rows are the batch answer over the input so far, for sessions without late rows;
 //! * append mode: all rows together are the batch answer over the closed windows, without the (row, window) pairs that
 //!   came too late;
 //!   For sessions a model that ends them when the watermark passes says which rows make one: a session that has ended

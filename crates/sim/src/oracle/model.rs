@@ -46,7 +46,7 @@ impl Model {
         }
     }
 
-    /// Nothing is late, and nothing closes, without a watermark and in complete mode.
+    /// Nothing closes without a watermark and in complete mode; but for sessions, nothing is late then either.
     fn closes(&self) -> bool {
         self.shape.delay.is_some() && self.shape.mode != headwater_core::OutputMode::Complete
     }
@@ -99,12 +99,13 @@ impl Model {
         let shape = &self.shape;
         let closes = self.closes();
         if let Some(gap) = shape.sessions {
+            // As recorded, complete mode keeps every session and yet takes no late row.
             let interval = gap.of(event).into_iter();
             return interval
                 .map(|(start, end)| Pair {
                     event: event.clone(),
                     window: Some((start, end)),
-                    closes_at: closes.then_some(end),
+                    closes_at: shape.delay.map(|_| end),
                 })
                 .collect();
         }

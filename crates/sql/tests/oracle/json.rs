@@ -58,11 +58,15 @@ fn data_type(name: &str) -> DataType {
     match name {
         "long" => DataType::Int64,
         "int" => DataType::Int32,
+        "short" => DataType::Int16,
+        "float" => DataType::Float32,
         "double" => DataType::Float64,
         "string" => DataType::Utf8,
         "boolean" => DataType::Boolean,
         "date" => DataType::Date32,
+        "binary" => DataType::Binary,
         "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        "timestamp_ntz" => DataType::Timestamp(TimeUnit::Microsecond, None),
         other => panic!("unknown type {other}"),
     }
 }
@@ -97,6 +101,8 @@ fn scalar(value: &Value, data_type: &DataType) -> ScalarValue {
     match data_type {
         DataType::Int64 => ScalarValue::Int64(value.as_i64()),
         DataType::Int32 => ScalarValue::Int32(value.as_i64().and_then(|v| v.try_into().ok())),
+        DataType::Int16 => ScalarValue::Int16(value.as_i64().and_then(|v| v.try_into().ok())),
+        DataType::Float32 => ScalarValue::Float32(Some(double(value) as f32)),
         DataType::Float64 => ScalarValue::Float64(Some(double(value))),
         DataType::Utf8 => ScalarValue::Utf8(Some(text(value).to_owned())),
         DataType::Boolean => ScalarValue::Boolean(value.as_bool()),
@@ -210,6 +216,12 @@ fn json(array: &ArrayRef, row: usize) -> Value {
         DataType::List(_) => {
             let items = array.as_list::<i32>().value(row);
             (0..items.len()).map(|i| json(&items, i)).collect()
+        }
+        DataType::Map(_, _) => {
+            let entries = array.as_map().value(row);
+            let (keys, values) = (entries.column(0), entries.column(1));
+            let entry = |i| (text(&json(keys, i)).to_owned(), json(values, i));
+            Value::Object((0..entries.len()).map(entry).collect::<Map<_, _>>())
         }
         DataType::Struct(fields) => {
             let columns = fields.iter().zip(array.as_struct().columns());
