@@ -9,5 +9,4 @@ mod clock;
 mod input;
 mod memory;
 mod refusals;
-mod soak;
 mod suite;
