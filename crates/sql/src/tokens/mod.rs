@@ -1,0 +1,224 @@
+//! What Spark writes and sqlparser cannot read, turned into what it can, token by token.
+//!
+//! * `<relation> WATERMARK <expr> DELAY OF INTERVAL ...` becomes a call of the table function
+//!   [`WATERMARK_FUNCTION`], which the relation planner turns into a plan node.
+//! * `FROM STREAM t` loses its `STREAM`.
+//! * `INTERVAL 1 MINUTE 30 SECONDS` becomes `INTERVAL '1 MINUTE 30 SECONDS'`.
+//! * `EXISTS (xs, x -> ...)` becomes `array_any_match (xs, x -> ...)`.
+//! * `5.0D`, `1e10` and the other typed numbers become casts of their text.
+//!
+//! Tokens keep their places in the text, so that later errors point at what the user wrote.
+
+mod number;
+mod watermark;
+
+use datafusion::common::{DataFusionError, Result};
+use datafusion::sql::sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
+
+use crate::interval::is_unit;
+
+pub(crate) use watermark::WATERMARK_FUNCTION;
+
+/// Rewrites the tokens of one text; whitespace and comments are dropped.
+pub(crate) fn rewrite(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
+    let input: Vec<TokenWithSpan> = tokens
+        .into_iter()
+        .filter(|t| !matches!(t.token, Token::Whitespace(_)))
+        .collect();
+    let mut rewriter = Rewriter {
+        at: 0,
+        out: Vec::with_capacity(input.len()),
+        input,
+    };
+    while rewriter.at < rewriter.input.len() {
+        rewriter.step()?;
+    }
+    Ok(rewriter.out)
+}
+
+/// An error about the SQL text at a place in it.
+pub(crate) fn error_at(span: Span, message: impl std::fmt::Display) -> DataFusionError {
+    let start = span.start;
+    if start.line == 0 {
+        return DataFusionError::Plan(message.to_string());
+    }
+    DataFusionError::Plan(format!(
+        "line {}, column {}: {message}",
+        start.line, start.column
+    ))
+}
+
+struct Rewriter {
+    input: Vec<TokenWithSpan>,
+    at: usize,
+    out: Vec<TokenWithSpan>,
+}
+
+impl Rewriter {
+    fn step(&mut self) -> Result<()> {
+        let token = &self.input[self.at];
+        match &token.token {
+            Token::Number(text, false) => self.number(text.clone(), token.span),
+            Token::Word(word) if word.quote_style.is_none() => {
+                if word.value.eq_ignore_ascii_case("watermark") {
+                    return self.watermark();
+                }
+                if word.value.eq_ignore_ascii_case("stream") && self.is_stream_keyword() {
+                    self.at += 1;
+                    return Ok(());
+                }
+                // `EXISTS (` without a query behind it is the function over arrays.
+                if word.keyword == Keyword::EXISTS && self.is_function_call() {
+                    let span = token.span;
+                    self.out.push(TokenWithSpan {
+                        token: Token::make_word("array_any_match", None),
+                        span,
+                    });
+                    self.at += 1;
+                    return Ok(());
+                }
+                if word.keyword == Keyword::INTERVAL {
+                    return self.interval();
+                }
+                self.copy();
+            }
+            _ => self.copy(),
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self) {
+        self.out.push(self.input[self.at].clone());
+        self.at += 1;
+    }
+
+    fn peek(&self, ahead: usize) -> Option<&Token> {
+        self.input.get(self.at + ahead).map(|t| &t.token)
+    }
+
+    fn span(&self, ahead: usize) -> Span {
+        let last = self.input.len().saturating_sub(1);
+        self.input
+            .get((self.at + ahead).min(last))
+            .map_or_else(Span::empty, |t| t.span)
+    }
+
+    /// `STREAM` is a keyword where a relation starts and another name follows it.
+    fn is_stream_keyword(&self) -> bool {
+        let starts_relation = self.out.last().is_some_and(|t| {
+            is_keyword(&t.token, Keyword::FROM)
+                || is_keyword(&t.token, Keyword::JOIN)
+                || t.token == Token::Comma
+        });
+        starts_relation
+            && match self.peek(1) {
+                Some(Token::Word(next)) => {
+                    !next.value.eq_ignore_ascii_case("watermark")
+                        && (next.quote_style.is_some()
+                            || !RESERVED_FOR_TABLE_ALIAS.contains(&next.keyword))
+                        && next.keyword != Keyword::AS
+                }
+                Some(Token::LParen) => true,
+                _ => false,
+            }
+    }
+
+    fn is_function_call(&self) -> bool {
+        let query = [
+            Keyword::SELECT,
+            Keyword::WITH,
+            Keyword::VALUES,
+            Keyword::FROM,
+            Keyword::TABLE,
+        ];
+        matches!(self.peek(1), Some(Token::LParen))
+            && !matches!(self.peek(2), Some(Token::LParen))
+            && !query
+                .iter()
+                .any(|keyword| self.peek(2).is_some_and(|t| is_keyword(t, *keyword)))
+    }
+
+    /// Joins `INTERVAL <n> <unit> [<n> <unit> ...]` into one text.
+    fn interval(&mut self) -> Result<()> {
+        let span = self.span(0);
+        self.copy();
+        let start = self.at;
+        let mut text = String::new();
+        while let Some((count, unit)) = self.count_and_unit(false) {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(&format!("{count} {unit}"));
+        }
+        if self.at > start {
+            self.out.push(TokenWithSpan {
+                token: Token::SingleQuotedString(text),
+                span,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes `[+|-] <number> <unit>`; the number may be a text where `quoted` says so.
+    fn count_and_unit(&mut self, quoted: bool) -> Option<(String, String)> {
+        let (sign, ahead) = match self.peek(0)? {
+            Token::Minus => ("-", 1),
+            Token::Plus => ("", 1),
+            _ => ("", 0),
+        };
+        let count = match self.peek(ahead)? {
+            Token::Number(n, false) => n.clone(),
+            Token::SingleQuotedString(n) if quoted && n.trim().parse::<f64>().is_ok() => {
+                n.trim().to_owned()
+            }
+            _ => return None,
+        };
+        let Token::Word(unit) = self.peek(ahead + 1)? else {
+            return None;
+        };
+        if unit.quote_style.is_some() || !is_unit(&unit.value) {
+            return None;
+        }
+        let unit = unit.value.clone();
+        self.at += ahead + 2;
+        Some((format!("{sign}{count}"), unit))
+    }
+}
+
+fn is_keyword(token: &Token, keyword: Keyword) -> bool {
+    matches!(token, Token::Word(word) if word.quote_style.is_none() && word.keyword == keyword)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::SparkDialect;
+    use datafusion::sql::sqlparser::tokenizer::Tokenizer;
+
+    pub(super) fn rewritten(sql: &str) -> Result<String> {
+        let tokens = Tokenizer::new(&SparkDialect, sql)
+            .tokenize_with_location()
+            .expect(sql);
+        let out = rewrite(tokens)?;
+        Ok(out
+            .iter()
+            .map(|t| t.token.to_string())
+            .collect::<Vec<_>>()
+            .join(" "))
+    }
+
+    #[test]
+    fn the_words_of_an_interval_become_one_text() {
+        let cases = [
+            (
+                "ts + INTERVAL 1 HOUR -5 SECONDS",
+                "ts + INTERVAL '1 HOUR -5 SECONDS'",
+            ),
+            ("INTERVAL '1' DAY", "INTERVAL '1' DAY"),
+        ];
+        for (sql, expected) in cases {
+            assert_eq!(rewritten(sql).expect(sql), expected);
+        }
+    }
+}
