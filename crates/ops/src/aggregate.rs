@@ -26,22 +26,21 @@ use datafusion::{
         ExecutionPlan, PlanProperties, SendableRecordBatchStream,
         aggregates::{AggregateExec, group_values::new_group_values, order::GroupOrdering},
         execution_plan::EmissionType,
-        stream::RecordBatchStreamAdapter,
     },
 };
-use futures::{StreamExt, TryStreamExt, stream};
-use headwater_core::{Epoch, OutputMode, Watermark};
+use futures::TryStreamExt;
+use headwater_core::{OutputMode, Watermark};
 use headwater_state::{KeyedState, StateSpec, StoreLayout};
 
 use crate::{
     accumulate::AggregateLayout,
-    binding::{BindEpoch, EpochBinding},
+    binding::{BindEpoch, Bound, EpochBinding},
     dedup::DedupExec,
     distinct::{distinct_spec, distinct_store, new_values},
     exchange::{TagOriginExec, exchange_by_key, in_order_of_origin},
     expiry::Expiry,
     limit::StreamLimitExec,
-    node::{display_as, no_expressions, properties, unary_node},
+    node::{display_as, no_expressions, node_over, properties, rows_after},
     report::Report,
     runtime::{EpochRuntime, external},
     session::SessionAggregateExec,
@@ -72,14 +71,6 @@ struct Definition {
     /// Input columns without the tag of origin.
     partial: SchemaRef,
     output: SchemaRef,
-}
-
-/// What changes from epoch to epoch.
-#[derive(Debug, Clone, Copy)]
-struct Bound {
-    reads: Option<Epoch>,
-    writes: Epoch,
-    watermark: Watermark,
 }
 
 /// Merges partial aggregates into state.
@@ -130,15 +121,7 @@ impl StatefulAggregateExec {
             partial: partial_schema,
             output,
         });
-        Ok(Self::over(
-            input,
-            definition,
-            Bound {
-                reads: None,
-                writes: Epoch::FIRST,
-                watermark: Watermark::START,
-            },
-        ))
+        Ok(Self::over(input, definition, Bound::NOT_YET))
     }
 
     fn over(input: Arc<dyn ExecutionPlan>, definition: Arc<Definition>, bound: Bound) -> Self {
@@ -208,11 +191,7 @@ fn key_schema(partial: &Schema, keys: usize) -> SchemaRef {
 impl BindEpoch for StatefulAggregateExec {
     fn bind_epoch(&self, binding: &EpochBinding) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(Arc::new(Self {
-            bound: Bound {
-                reads: binding.write.epoch.previous(),
-                writes: binding.write.epoch,
-                watermark: binding.watermark,
-            },
+            bound: Bound::to(binding),
             ..self.clone()
         }))
     }
@@ -546,7 +525,7 @@ display_as!(StatefulAggregateExec, |this, f| {
 });
 
 impl ExecutionPlan for StatefulAggregateExec {
-    unary_node!("StatefulAggregateExec", |this, input| {
+    node_over!("StatefulAggregateExec", [input], |this| {
         Ok(Arc::new(Self::over(
             input,
             Arc::clone(&this.definition),
@@ -573,14 +552,7 @@ impl ExecutionPlan for StatefulAggregateExec {
             input,
             runtime,
         );
-        let output = stream::once(work)
-            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
-            .try_flatten()
-            .boxed();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            self.schema(),
-            output,
-        )))
+        Ok(rows_after(self.schema(), work))
     }
 }
 

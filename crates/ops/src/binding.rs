@@ -5,7 +5,7 @@ use datafusion::{
     error::Result,
     physical_plan::ExecutionPlan,
 };
-use headwater_core::{EpochWrite, Split, Watermark};
+use headwater_core::{Epoch, EpochWrite, Split, Watermark};
 use headwater_state::StoreLayout;
 use std::sync::Arc;
 
@@ -52,6 +52,38 @@ impl EpochBinding {
             watermark: self.watermark.behind(lag_millis),
             late_watermark: self.late_watermark.behind(lag_millis),
             ..self.clone()
+        }
+    }
+}
+
+/// What an epoch tells an operator that keeps state.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bound {
+    /// The version of the state to read; none in the first epoch.
+    pub(crate) reads: Option<Epoch>,
+    /// The version to write.
+    pub(crate) writes: Epoch,
+    /// The watermark in force.
+    pub(crate) watermark: Watermark,
+    /// The epoch's recorded processing time, milliseconds since 1970.
+    pub(crate) time_millis: i64,
+}
+
+impl Bound {
+    /// Before the plan is bound to an epoch.
+    pub(crate) const NOT_YET: Self = Self {
+        reads: None,
+        writes: Epoch::FIRST,
+        watermark: Watermark::START,
+        time_millis: 0,
+    };
+
+    pub(crate) fn to(binding: &EpochBinding) -> Self {
+        Self {
+            reads: binding.write.epoch.previous(),
+            writes: binding.write.epoch,
+            watermark: binding.watermark,
+            time_millis: binding.time_millis,
         }
     }
 }

@@ -20,7 +20,7 @@ use futures::StreamExt;
 
 use crate::{
     binding::{BindEpoch, EpochBinding},
-    node::{display_as, no_expressions, properties, unary_node},
+    node::{display_as, no_expressions, node_over, properties},
 };
 
 /// The type of the appended column: microseconds in UTC.
@@ -76,7 +76,7 @@ display_as!(EpochTimeExec, |this, f| write!(
 ));
 
 impl ExecutionPlan for EpochTimeExec {
-    unary_node!("EpochTimeExec", |this, input| {
+    node_over!("EpochTimeExec", [input], |this| {
         Ok(Arc::new(Self {
             time_micros: this.time_micros,
             ..Self::new(input, this.column_name.clone())

@@ -21,7 +21,7 @@ use datafusion::{
 use futures::StreamExt;
 
 use crate::{
-    node::{display_as, no_expressions, properties, unary_node},
+    node::{display_as, no_expressions, node_over, properties},
     report::{Outbox, Report},
     runtime::EpochRuntime,
 };
@@ -162,7 +162,7 @@ display_as!(EventTimeExec, |this, f| {
 });
 
 impl ExecutionPlan for EventTimeExec {
-    unary_node!("EventTimeExec", |this, input| {
+    node_over!("EventTimeExec", [input], |this| {
         Ok(Arc::new(Self::try_new(
             input,
             this.node.clone(),

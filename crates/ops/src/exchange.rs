@@ -33,7 +33,7 @@ use futures::StreamExt;
 use headwater_state::{key_groups, partition_of};
 
 use crate::{
-    node::{display_as, no_expressions, properties, unary_node},
+    node::{display_as, no_expressions, node_over, properties},
     runtime::external,
 };
 
@@ -220,7 +220,7 @@ pub(crate) fn in_order_of_origin(batch: &RecordBatch, untagged: &SchemaRef) -> R
 display_as!(TagOriginExec, |_this, f| write!(f, "TagOriginExec"));
 
 impl ExecutionPlan for TagOriginExec {
-    unary_node!("TagOriginExec", |_this, input| Ok(Arc::new(Self::new(
+    node_over!("TagOriginExec", [input], |_this| Ok(Arc::new(Self::new(
         input
     ))));
     no_expressions!();

@@ -17,16 +17,15 @@ use datafusion::{
     physical_expr::{Distribution, LexOrdering, OrderingRequirements},
     physical_plan::{
         ExecutionPlan, PlanProperties, SendableRecordBatchStream, common::spawn_buffered,
-        execution_plan::EmissionType, stream::RecordBatchStreamAdapter,
+        execution_plan::EmissionType,
     },
 };
-use futures::{StreamExt, TryStreamExt, future, stream};
-use headwater_core::Epoch;
+use futures::{StreamExt, future};
 use headwater_state::{KeyedState, StateSpec, StoreLayout};
 
 use crate::{
-    binding::{BindEpoch, EpochBinding},
-    node::{display_as, no_expressions, properties, unary_node},
+    binding::{BindEpoch, Bound, EpochBinding},
+    node::{display_as, no_expressions, node_over, properties, rows_after},
     report::Report,
     runtime::{EpochRuntime, external},
     state_provider::StateAddress,
@@ -54,8 +53,7 @@ pub struct StreamLimitExec {
     counting: Counting,
     /// The order of the input when the plan was made. It decides which rows are the first, so nobody may take it away.
     order: Option<LexOrdering>,
-    reads: Option<Epoch>,
-    writes: Epoch,
+    bound: Bound,
     properties: Arc<PlanProperties>,
 }
 
@@ -86,8 +84,7 @@ impl StreamLimitExec {
             fetch,
             counting,
             order,
-            reads: None,
-            writes: Epoch::FIRST,
+            bound: Bound::NOT_YET,
         }
     }
 }
@@ -95,8 +92,7 @@ impl StreamLimitExec {
 impl BindEpoch for StreamLimitExec {
     fn bind_epoch(&self, binding: &EpochBinding) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(Arc::new(Self {
-            reads: binding.write.epoch.previous(),
-            writes: binding.write.epoch,
+            bound: Bound::to(binding),
             ..self.clone()
         }))
     }
@@ -182,7 +178,7 @@ async fn run(
     };
     let mut state = runtime
         .state
-        .check_out(&address, limit.reads, &spec(), 1)
+        .check_out(&address, limit.bound.reads, &spec(), 1)
         .await
         .map_err(external)?;
     let before = counted(&state)?;
@@ -207,7 +203,7 @@ async fn run(
         .check_in(
             operator,
             0,
-            limit.writes,
+            limit.bound.writes,
             vec![(STORE.to_owned(), state)],
             1,
         )
@@ -229,10 +225,9 @@ display_as!(StreamLimitExec, |this, f| {
 });
 
 impl ExecutionPlan for StreamLimitExec {
-    unary_node!("StreamLimitExec", |this, input| {
+    node_over!("StreamLimitExec", [input], |this| {
         Ok(Arc::new(Self {
-            reads: this.reads,
-            writes: this.writes,
+            bound: this.bound,
             ..Self::ordered(input, this.fetch, this.counting.clone(), this.order.clone())
         }))
     });
@@ -280,13 +275,9 @@ impl ExecutionPlan for StreamLimitExec {
                 Ok(spawn_buffered(input, READ_AHEAD))
             })
             .collect::<Result<Vec<_>>>()?;
-        let output = stream::once(run(self.clone(), inputs, runtime))
-            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
-            .try_flatten()
-            .boxed();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
+        Ok(rows_after(
             self.schema(),
-            output,
-        )))
+            run(self.clone(), inputs, runtime),
+        ))
     }
 }

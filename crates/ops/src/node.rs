@@ -1,9 +1,9 @@
-//! What every one-input plan node of ours has in common.
+//! What plan nodes of ours have in common.
 
-/// The members of `ExecutionPlan` that follow from having exactly one input in a field `input` and properties in a
-/// field `properties`. The closure rebuilds the node over another input.
-macro_rules! unary_node {
-    ($name:literal, |$this:ident, $input:ident| $rebuild:expr) => {
+/// The members of `ExecutionPlan` that follow from having the inputs that lie in these fields, in this order, and
+/// properties in a field `properties`. The closure rebuilds the node over other inputs, which have the fields' names.
+macro_rules! node_over {
+    ($name:literal, [$($input:ident),*], |$this:ident| $rebuild:expr) => {
         fn name(&self) -> &str {
             $name
         }
@@ -13,22 +13,25 @@ macro_rules! unary_node {
         }
 
         fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-            vec![&self.input]
+            vec![$(&self.$input),*]
         }
 
         fn replace_children(
             self: Arc<Self>,
-            mut children: Vec<Arc<dyn ExecutionPlan>>,
+            children: Vec<Arc<dyn ExecutionPlan>>,
             _options: datafusion::physical_plan::execution_plan::ReplaceChildrenOptions,
         ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+            const INPUTS: &[&str] = &[$(stringify!($input)),*];
+            let inputs = <[Arc<dyn ExecutionPlan>; INPUTS.len()]>::try_from(children);
+            let [$($input),*] = inputs.map_err(|given| {
+                datafusion::error::DataFusionError::Internal(format!(
+                    "{} takes the inputs {INPUTS:?}, {} were given",
+                    $name,
+                    given.len()
+                ))
+            })?;
             let $this = self;
-            match (children.pop(), children.is_empty()) {
-                (Some($input), true) => $rebuild,
-                _ => Err(datafusion::error::DataFusionError::Internal(format!(
-                    "{} takes exactly one input",
-                    $name
-                ))),
-            }
+            $rebuild
         }
 
         fn with_new_children(
@@ -77,18 +80,21 @@ macro_rules! display_as {
     };
 }
 
-pub(crate) use {display_as, no_expressions, unary_node};
+pub(crate) use {display_as, no_expressions, node_over};
 
 use std::sync::Arc;
 
 use datafusion::{
-    arrow::datatypes::SchemaRef,
+    arrow::{array::RecordBatch, datatypes::SchemaRef},
+    error::Result,
     physical_expr::EquivalenceProperties,
     physical_plan::{
-        ExecutionPlan, Partitioning, PlanProperties,
+        ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream,
         execution_plan::{Boundedness, EmissionType, SchedulingType},
+        stream::RecordBatchStreamAdapter,
     },
 };
+use futures::{TryStreamExt, stream};
 
 /// Properties of a node that passes its input's rows on as they come, all or some: what holds of their order still does.
 pub(crate) fn properties_of_input(input: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
@@ -121,4 +127,16 @@ pub(crate) fn properties(
         )
         .with_scheduling_type(SchedulingType::Cooperative),
     )
+}
+
+/// The rows that `work` gives. All of it is done before the first of them: whoever stops reading early cannot leave it
+/// half done.
+pub(crate) fn rows_after(
+    schema: SchemaRef,
+    work: impl Future<Output = Result<Vec<RecordBatch>>> + Send + 'static,
+) -> SendableRecordBatchStream {
+    let rows = stream::once(work)
+        .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
+        .try_flatten();
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
 }

@@ -16,7 +16,7 @@ use headwater_core::Split;
 
 use crate::{
     binding::{BindEpoch, EpochBinding},
-    node::{display_as, no_expressions, properties},
+    node::{display_as, no_expressions, node_over, properties},
     report::{Outbox, Report},
     runtime::{EpochRuntime, external},
 };
@@ -116,32 +116,7 @@ impl Drop for RowCount {
 }
 
 impl ExecutionPlan for SourceScanExec {
-    fn name(&self) -> &str {
-        "SourceScanExec"
-    }
-
-    fn properties(&self) -> &Arc<datafusion::physical_plan::PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        _children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: datafusion::physical_plan::execution_plan::ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
+    node_over!("SourceScanExec", [], |this| Ok(this));
 
     no_expressions!();
 

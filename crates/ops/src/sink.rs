@@ -15,7 +15,7 @@ use headwater_core::{Epoch, EpochWrite, OutputMode, PartWrite, QueryId, RunId};
 
 use crate::{
     binding::{BindEpoch, EpochBinding},
-    node::{display_as, no_expressions, properties, unary_node},
+    node::{display_as, no_expressions, node_over, properties},
     report::{Report, encode, report_schema},
     runtime::{EpochRuntime, external, from_datafusion},
 };
@@ -66,7 +66,7 @@ display_as!(SinkExec, |this, f| write!(
 ));
 
 impl ExecutionPlan for SinkExec {
-    unary_node!("SinkExec", |this, input| {
+    node_over!("SinkExec", [input], |this| {
         Ok(Arc::new(Self {
             write: this.write,
             ..Self::new(input)

@@ -25,7 +25,7 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt, future::ready, stream};
 
-use crate::node::{display_as, no_expressions, properties, unary_node};
+use crate::node::{display_as, no_expressions, node_over, properties};
 
 /// Shape of time windows, in microseconds. Windows are `[start, start + size)` with starts at
 /// `offset + n * slide`, aligned to 1970-01-01T00:00:00Z.
@@ -277,7 +277,7 @@ display_as!(AssignWindowsExec, |this, f| {
 });
 
 impl ExecutionPlan for AssignWindowsExec {
-    unary_node!("AssignWindowsExec", |this, input| {
+    node_over!("AssignWindowsExec", [input], |this| {
         Ok(Arc::new(Self {
             in_order: this.in_order,
             ..Self::try_new(input, this.time, this.windows, this.start_name.clone())?

@@ -7,7 +7,7 @@ use datafusion::arrow::{
     array::{Int64Array, StringArray, TimestampMicrosecondArray},
     datatypes::TimeUnit,
 };
-use headwater_core::{Delay, EventTime};
+use headwater_core::{Delay, Epoch, EventTime};
 use headwater_state::Work;
 
 use super::*;

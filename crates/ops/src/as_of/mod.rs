@@ -22,9 +22,7 @@ use datafusion::{
     physical_expr::PhysicalExpr,
     physical_plan::{
         Distribution, ExecutionPlan, PlanProperties, SendableRecordBatchStream, collect,
-        execution_plan::{
-            ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, reset_plan_states,
-        },
+        execution_plan::{EmissionType, reset_plan_states},
         stream::RecordBatchStreamAdapter,
     },
 };
@@ -32,7 +30,7 @@ use futures::{StreamExt, TryStreamExt, future, stream};
 use tokio::sync::OnceCell;
 
 use self::index::Index;
-use crate::node::{display_as, properties};
+use crate::node::{display_as, node_over, properties};
 
 /// Where the table's row lies that is wanted, seen from the stream's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,46 +208,15 @@ display_as!(AsOfJoinExec, |this, f| {
 });
 
 impl ExecutionPlan for AsOfJoinExec {
-    fn name(&self) -> &str {
-        "AsOfJoinExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.table, &self.stream]
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let [table, stream] = <[_; 2]>::try_from(children).map_err(|_| {
-            DataFusionError::Internal("AsOfJoinExec takes exactly two inputs".to_owned())
-        })?;
+    node_over!("AsOfJoinExec", [table, stream], |this| {
         // Over the very same table what was sorted stays; the stream is another one in each epoch.
-        let sorted = match Arc::ptr_eq(&table, &self.table) {
-            true => Arc::clone(&self.sorted),
+        let sorted = match Arc::ptr_eq(&table, &this.table) {
+            true => Arc::clone(&this.sorted),
             false => Arc::default(),
         };
-        Ok(Arc::new(Self::over(
-            table,
-            stream,
-            Arc::clone(&self.join),
-            sorted,
-        )))
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-        self.replace_children(children, options)
-    }
+        let join = Arc::clone(&this.join);
+        Ok(Arc::new(Self::over(table, stream, join, sorted)))
+    });
 
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(Arc::new(self.unsorted()))

@@ -6,6 +6,7 @@ use datafusion::{
     catalog::memory::MemorySourceConfig,
     common::JoinSide,
     physical_expr::expressions::Column,
+    physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 

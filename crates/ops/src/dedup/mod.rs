@@ -18,11 +18,10 @@ use datafusion::{
     execution::TaskContext,
     physical_plan::{
         ExecutionPlan, PlanProperties, SendableRecordBatchStream, execution_plan::EmissionType,
-        stream::RecordBatchStreamAdapter,
     },
 };
-use futures::{StreamExt, TryStreamExt, stream};
-use headwater_core::{Epoch, Watermark};
+use futures::TryStreamExt;
+use headwater_core::Watermark;
 use headwater_state::StoreLayout;
 
 use self::{
@@ -30,10 +29,10 @@ use self::{
     seen::{Seen, SeenSpec},
 };
 use crate::{
-    binding::{BindEpoch, EpochBinding},
+    binding::{BindEpoch, Bound, EpochBinding},
     exchange::{TagOriginExec, exchange_by_columns},
     expiry::Expiry,
-    node::{display_as, no_expressions, properties, unary_node},
+    node::{display_as, no_expressions, node_over, properties, rows_after},
     normal_float::{has_floats, normal_floats},
     report::Report,
     runtime::{EpochRuntime, external},
@@ -91,14 +90,6 @@ struct Definition {
     spec: SeenSpec,
 }
 
-/// What changes from epoch to epoch.
-#[derive(Debug, Clone, Copy)]
-struct Bound {
-    reads: Option<Epoch>,
-    writes: Epoch,
-    watermark: Watermark,
-}
-
 /// Lets the first row of each key through.
 #[derive(Debug, Clone)]
 pub struct DedupExec {
@@ -133,13 +124,8 @@ impl DedupExec {
             in_order,
             spec: SeenSpec::new(Arc::new(Schema::new(key_fields)), remember),
         });
-        let bound = Bound {
-            reads: None,
-            writes: Epoch::FIRST,
-            watermark: Watermark::START,
-        };
         let schema = Arc::clone(&schema);
-        Self::over(input, schema, definition, bound)
+        Self::over(input, schema, definition, Bound::NOT_YET)
     }
 
     fn over(
@@ -176,11 +162,7 @@ impl DedupExec {
 impl BindEpoch for DedupExec {
     fn bind_epoch(&self, binding: &EpochBinding) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(Arc::new(Self {
-            bound: Bound {
-                reads: binding.write.epoch.previous(),
-                writes: binding.write.epoch,
-                watermark: binding.watermark,
-            },
+            bound: Bound::to(binding),
             ..self.clone()
         }))
     }
@@ -324,7 +306,7 @@ display_as!(DedupExec, |this, f| {
 });
 
 impl ExecutionPlan for DedupExec {
-    unary_node!("DedupExec", |this, input| {
+    node_over!("DedupExec", [input], |this| {
         let definition = Arc::clone(&this.definition);
         Ok(Arc::new(Self::over(
             input,
@@ -347,14 +329,7 @@ impl ExecutionPlan for DedupExec {
         let runtime = EpochRuntime::of(&context)?;
         let input = self.input.execute(partition, context)?;
         let work = run_partition(self.clone(), partition, input, runtime);
-        let output = stream::once(work)
-            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
-            .try_flatten()
-            .boxed();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            self.schema(),
-            output,
-        )))
+        Ok(rows_after(self.schema(), work))
     }
 }
 

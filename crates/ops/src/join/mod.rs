@@ -22,13 +22,10 @@ use datafusion::{
     execution::TaskContext,
     physical_expr::PhysicalExpr,
     physical_plan::{
-        ExecutionPlan, PlanProperties, SendableRecordBatchStream,
-        execution_plan::{ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions},
-        stream::RecordBatchStreamAdapter,
+        ExecutionPlan, PlanProperties, SendableRecordBatchStream, execution_plan::EmissionType,
     },
 };
-use futures::{StreamExt, TryStreamExt, stream};
-use headwater_core::{Epoch, Watermark};
+use futures::TryStreamExt;
 use headwater_state::{RowStore, StoreLayout};
 
 use self::epoch::JoinEpoch;
@@ -37,9 +34,9 @@ pub use self::{
     range::Near,
 };
 use crate::{
-    binding::{BindEpoch, EpochBinding},
+    binding::{BindEpoch, Bound, EpochBinding},
     exchange::exchange_by_key,
-    node::{display_as, properties},
+    node::{display_as, node_over, properties, rows_after},
     report::Report,
     runtime::{EpochRuntime, external},
     state_provider::StateAddress,
@@ -48,14 +45,6 @@ use crate::{
 
 /// Names of the stores that hold the rows of each side.
 const STORES: [&str; 2] = ["left", "right"];
-
-/// What changes from epoch to epoch.
-#[derive(Debug, Clone, Copy)]
-struct Bound {
-    reads: Option<Epoch>,
-    writes: Epoch,
-    watermark: Watermark,
-}
 
 /// Joins two streams.
 #[derive(Debug, Clone)]
@@ -78,12 +67,12 @@ impl StreamJoinExec {
         definition: StreamJoin,
     ) -> Result<Self> {
         definition.check([&left.schema(), &right.schema()])?;
-        let bound = Bound {
-            reads: None,
-            writes: Epoch::FIRST,
-            watermark: Watermark::START,
-        };
-        Ok(Self::over(left, right, Arc::new(definition), bound))
+        Ok(Self::over(
+            left,
+            right,
+            Arc::new(definition),
+            Bound::NOT_YET,
+        ))
     }
 
     fn over(
@@ -129,11 +118,7 @@ impl StreamJoinExec {
 impl BindEpoch for StreamJoinExec {
     fn bind_epoch(&self, binding: &EpochBinding) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(Arc::new(Self {
-            bound: Bound {
-                reads: binding.write.epoch.previous(),
-                writes: binding.write.epoch,
-                watermark: binding.watermark,
-            },
+            bound: Bound::to(binding),
             ..self.clone()
         }))
     }
@@ -244,37 +229,10 @@ display_as!(StreamJoinExec, |this, f| {
 });
 
 impl ExecutionPlan for StreamJoinExec {
-    fn name(&self) -> &str {
-        "StreamJoinExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.left, &self.right]
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let [left, right] = <[_; 2]>::try_from(children).map_err(|_| {
-            DataFusionError::Internal("StreamJoinExec takes exactly two inputs".to_owned())
-        })?;
-        let definition = Arc::clone(&self.definition);
-        Ok(Arc::new(Self::over(left, right, definition, self.bound)))
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-        self.replace_children(children, options)
-    }
+    node_over!("StreamJoinExec", [left, right], |this| {
+        let definition = Arc::clone(&this.definition);
+        Ok(Arc::new(Self::over(left, right, definition, this.bound)))
+    });
 
     fn apply_expressions(
         &self,
@@ -314,14 +272,7 @@ impl ExecutionPlan for StreamJoinExec {
         ];
         let definition = Arc::clone(&self.definition);
         let work = run_partition(definition, self.bound, partition, inputs, runtime);
-        let output = stream::once(work)
-            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
-            .try_flatten()
-            .boxed();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            self.schema(),
-            output,
-        )))
+        Ok(rows_after(self.schema(), work))
     }
 }
 

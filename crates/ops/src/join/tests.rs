@@ -24,7 +24,7 @@ use datafusion::{
     physical_expr::create_physical_expr,
     physical_plan::joins::utils::{ColumnIndex, JoinFilter},
 };
-use headwater_core::{Delay, EventTime};
+use headwater_core::{Delay, Epoch, EventTime, Watermark};
 use headwater_state::{NullKeys, Work};
 
 use super::*;

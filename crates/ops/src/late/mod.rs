@@ -31,7 +31,7 @@ use self::{record::Recorder, writer::LateWriter};
 use crate::{
     binding::{BindEpoch, EpochBinding},
     expiry::Expiry,
-    node::{display_as, no_expressions, properties_of_input, unary_node},
+    node::{display_as, no_expressions, node_over, properties_of_input},
     report::{Outbox, Report},
     runtime::{EpochRuntime, external},
 };
@@ -197,7 +197,7 @@ impl Filtering {
 }
 
 impl ExecutionPlan for LateFilterExec {
-    unary_node!("LateFilterExec", |this, input| {
+    node_over!("LateFilterExec", [input], |this| {
         Ok(Arc::new(Self {
             records: this.records.clone(),
             watermark: this.watermark,

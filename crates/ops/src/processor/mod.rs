@@ -22,18 +22,15 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
-    common::tree_node::TreeNodeRecursion,
     error::{DataFusionError, Result},
     execution::TaskContext,
-    physical_expr::PhysicalExpr,
     physical_plan::{
         ExecutionPlan, PlanProperties, SendableRecordBatchStream,
         execution_plan::{ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions},
-        stream::RecordBatchStreamAdapter,
     },
 };
-use futures::{StreamExt, TryStreamExt, stream};
-use headwater_core::{Epoch, Error, Watermark};
+use futures::TryStreamExt;
+use headwater_core::Error;
 use headwater_state::{RowStore, RowsSpec, StoreLayout};
 
 pub use self::{
@@ -51,9 +48,9 @@ use self::{
     state::Times,
 };
 use crate::{
-    binding::{BindEpoch, EpochBinding},
+    binding::{BindEpoch, Bound, EpochBinding},
     exchange::{TagOriginExec, exchange_by_columns},
-    node::{display_as, properties},
+    node::{display_as, no_expressions, properties, rows_after},
     report::Report,
     runtime::{EpochRuntime, external},
     state_provider::StateAddress,
@@ -86,15 +83,6 @@ pub struct Definition {
     pub event_time: Option<usize>,
 }
 
-/// What changes from epoch to epoch.
-#[derive(Debug, Clone, Copy)]
-struct Bound {
-    reads: Option<Epoch>,
-    writes: Epoch,
-    watermark: Watermark,
-    time_millis: i64,
-}
-
 /// Calls user code for each key.
 #[derive(Debug, Clone)]
 pub struct ProcessorExec {
@@ -116,13 +104,7 @@ impl ProcessorExec {
     ) -> Self {
         let inputs: Vec<_> = [input].into_iter().chain(initial).collect();
         let schemas = inputs.iter().map(|input| input.schema()).collect();
-        let bound = Bound {
-            reads: None,
-            writes: Epoch::FIRST,
-            watermark: Watermark::START,
-            time_millis: 0,
-        };
-        Self::over(inputs, schemas, Arc::new(definition), bound)
+        Self::over(inputs, schemas, Arc::new(definition), Bound::NOT_YET)
     }
 
     fn over(
@@ -227,12 +209,7 @@ impl ProcessorExec {
 impl BindEpoch for ProcessorExec {
     fn bind_epoch(&self, binding: &EpochBinding) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(Arc::new(Self {
-            bound: Bound {
-                reads: binding.write.epoch.previous(),
-                writes: binding.write.epoch,
-                watermark: binding.watermark,
-                time_millis: binding.time_millis,
-            },
+            bound: Bound::to(binding),
             ..self.clone()
         }))
     }
@@ -404,12 +381,7 @@ impl ExecutionPlan for ProcessorExec {
         self.replace_children(children, options)
     }
 
-    fn apply_expressions(
-        &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
+    no_expressions!();
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false; self.inputs.len()]
@@ -429,14 +401,7 @@ impl ExecutionPlan for ProcessorExec {
             .map(|input| input.execute(partition, Arc::clone(&context)))
             .collect::<Result<Vec<_>>>()?;
         let work = run_partition(self.clone(), partition, inputs, runtime, registry);
-        let output = stream::once(work)
-            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
-            .try_flatten()
-            .boxed();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            self.schema(),
-            output,
-        )))
+        Ok(rows_after(self.schema(), work))
     }
 }
 

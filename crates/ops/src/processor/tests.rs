@@ -8,7 +8,7 @@ use datafusion::{
     physical_plan::empty::EmptyExec,
     scalar::ScalarValue,
 };
-use headwater_core::{Delay, EventTime, Result};
+use headwater_core::{Delay, Epoch, EventTime, Result, Watermark};
 use headwater_state::Work;
 
 use super::*;

@@ -21,11 +21,11 @@ use datafusion::{
     execution::TaskContext,
     physical_plan::{
         ExecutionPlan, PlanProperties, SendableRecordBatchStream, aggregates::AggregateExec,
-        execution_plan::EmissionType, stream::RecordBatchStreamAdapter,
+        execution_plan::EmissionType,
     },
 };
-use futures::{StreamExt, TryStreamExt, stream};
-use headwater_core::{Epoch, OutputMode, Watermark};
+use futures::TryStreamExt;
+use headwater_core::{OutputMode, Watermark};
 use headwater_state::{Emit, Probe, RowStore, RowsSpec, StoreLayout};
 
 use super::{
@@ -34,10 +34,10 @@ use super::{
 };
 use crate::{
     accumulate::AggregateLayout,
-    binding::{BindEpoch, EpochBinding},
+    binding::{BindEpoch, Bound, EpochBinding},
     exchange::{TagOriginExec, exchange_by_key, in_order_of_origin},
     expiry::Expiry,
-    node::{display_as, no_expressions, properties, unary_node},
+    node::{display_as, no_expressions, node_over, properties, rows_after},
     report::Report,
     runtime::{EpochRuntime, external},
     state_provider::StateAddress,
@@ -265,14 +265,6 @@ pub(super) struct Outcome {
     pub(super) removed: usize,
 }
 
-/// What changes from epoch to epoch.
-#[derive(Debug, Clone, Copy)]
-struct Bound {
-    reads: Option<Epoch>,
-    writes: Epoch,
-    watermark: Watermark,
-}
-
 /// Merges partial aggregates of sessions into state.
 #[derive(Debug, Clone)]
 pub struct SessionAggregateExec {
@@ -285,12 +277,7 @@ pub struct SessionAggregateExec {
 impl SessionAggregateExec {
     /// The operator over the partial step that it was defined by.
     pub fn new(input: Arc<dyn ExecutionPlan>, definition: Arc<SessionDefinition>) -> Self {
-        let bound = Bound {
-            reads: None,
-            writes: Epoch::FIRST,
-            watermark: Watermark::START,
-        };
-        Self::over(input, definition, bound)
+        Self::over(input, definition, Bound::NOT_YET)
     }
 
     fn over(
@@ -325,11 +312,7 @@ impl SessionAggregateExec {
 impl BindEpoch for SessionAggregateExec {
     fn bind_epoch(&self, binding: &EpochBinding) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(Arc::new(Self {
-            bound: Bound {
-                reads: binding.write.epoch.previous(),
-                writes: binding.write.epoch,
-                watermark: binding.watermark,
-            },
+            bound: Bound::to(binding),
             ..self.clone()
         }))
     }
@@ -399,7 +382,7 @@ display_as!(SessionAggregateExec, |this, f| {
 });
 
 impl ExecutionPlan for SessionAggregateExec {
-    unary_node!("SessionAggregateExec", |this, input| {
+    node_over!("SessionAggregateExec", [input], |this| {
         Ok(Arc::new(Self::over(
             input,
             Arc::clone(&this.definition),
@@ -426,13 +409,6 @@ impl ExecutionPlan for SessionAggregateExec {
             input,
             runtime,
         );
-        let output = stream::once(work)
-            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
-            .try_flatten()
-            .boxed();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            self.schema(),
-            output,
-        )))
+        Ok(rows_after(self.schema(), work))
     }
 }

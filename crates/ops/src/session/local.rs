@@ -28,7 +28,7 @@ use super::{
     intervals::{Intervals, sessions_of_rows},
     keys::{number_keys, time_numbers, times_of},
 };
-use crate::node::{display_as, properties, unary_node};
+use crate::node::{display_as, node_over, properties};
 
 /// Rows of a stretch: a second or so of a fast stream, a few megabytes.
 const STRETCH_ROWS: usize = 128 * 1_024;
@@ -126,7 +126,7 @@ display_as!(LocalSessionsExec, |this, f| {
 });
 
 impl ExecutionPlan for LocalSessionsExec {
-    unary_node!("LocalSessionsExec", |this, input| {
+    node_over!("LocalSessionsExec", [input], |this| {
         Ok(Arc::new(Self::try_new(
             input,
             this.keys.clone(),

@@ -11,14 +11,14 @@ use datafusion::{
     },
     physical_plan::{
         ExecutionPlan, PlanProperties, SendableRecordBatchStream, collect, execute_stream,
-        execution_plan::{EmissionType, ReplaceChildrenOptions, reset_plan_states},
+        execution_plan::{EmissionType, reset_plan_states},
         stream::RecordBatchStreamAdapter,
     },
 };
 use futures::{TryStreamExt, stream};
 use tokio::sync::OnceCell;
 
-use crate::node::{display_as, no_expressions, properties};
+use crate::node::{display_as, no_expressions, node_over, properties};
 
 /// What becomes of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,32 +116,7 @@ display_as!(TableExec, |this, f| write!(
 ));
 
 impl ExecutionPlan for TableExec {
-    fn name(&self) -> &str {
-        "TableExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        _children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
+    node_over!("TableExec", [], |this| Ok(this));
 
     no_expressions!();
 

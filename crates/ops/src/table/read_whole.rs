@@ -19,7 +19,7 @@ use datafusion::{
 use futures::{Stream, StreamExt};
 
 use crate::{
-    node::{display_as, no_expressions, properties_of_input, unary_node},
+    node::{display_as, no_expressions, node_over, properties_of_input},
     runtime::EpochRuntime,
 };
 
@@ -103,7 +103,7 @@ impl ReadWholeExec {
 display_as!(ReadWholeExec, |_this, f| write!(f, "ReadWholeExec"));
 
 impl ExecutionPlan for ReadWholeExec {
-    unary_node!("ReadWholeExec", |_this, input| Ok(Arc::new(Self::new(
+    node_over!("ReadWholeExec", [input], |_this| Ok(Arc::new(Self::new(
         input
     ))));
     no_expressions!();

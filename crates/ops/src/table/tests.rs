@@ -19,7 +19,7 @@ use datafusion::{
 };
 
 use super::*;
-use crate::node::{display_as, no_expressions, properties};
+use crate::node::{display_as, no_expressions, node_over, properties};
 
 fn keys(count: i64) -> RecordBatch {
     let schema = Schema::new(vec![Field::new("k", DataType::Int64, false)]);
@@ -43,32 +43,7 @@ struct CountedExec {
 display_as!(CountedExec, |_this, f| write!(f, "CountedExec"));
 
 impl ExecutionPlan for CountedExec {
-    fn name(&self) -> &str {
-        "CountedExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        _children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
+    node_over!("CountedExec", [], |this| Ok(this));
 
     no_expressions!();
 
