@@ -249,6 +249,12 @@ pub fn rows(batch: &RecordBatch) -> Result<Vec<Row>> {
         .collect()
 }
 
+/// All rows of some batches.
+pub fn rows_of(batches: &[RecordBatch]) -> Result<Vec<Row>> {
+    let rows = batches.iter().map(rows).collect::<Result<Vec<_>>>()?;
+    Ok(rows.concat())
+}
+
 /// Whether two rows are the same, cell by cell.
 pub fn same_row(left: &Row, right: &Row) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(l, r)| l.same(r))

@@ -323,11 +323,7 @@ fn compare_batch(
 }
 
 /// Compares as multisets: each expected row takes one found row out.
-pub(crate) fn row_difference(
-    place: &str,
-    expected: Vec<Row>,
-    mut found: Vec<Row>,
-) -> Option<Difference> {
+fn row_difference(place: &str, expected: Vec<Row>, mut found: Vec<Row>) -> Option<Difference> {
     let mut missing = Vec::new();
     for row in expected {
         match found.iter().position(|candidate| same_row(&row, candidate)) {
@@ -349,6 +345,17 @@ pub(crate) fn row_difference(
         }
     };
     differ(format!("{place}, rows"), show(&missing), show(&found))
+}
+
+/// The same rows, as multisets.
+///
+/// # Errors
+/// `Internal` with the difference.
+pub(crate) fn require_rows(place: &str, expected: Vec<Row>, found: Vec<Row>) -> Result<()> {
+    match row_difference(place, expected, found) {
+        None => Ok(()),
+        Some(difference) => Err(Error::internal(difference.to_string())),
+    }
 }
 
 /// Operators whose count of updated rows is the reference engine's bookkeeping.

@@ -11,6 +11,7 @@ pub mod calls;
 pub mod cell;
 pub mod compare;
 pub mod conformance;
+mod epochs;
 pub mod listed;
 pub mod oracle;
 pub mod processors;

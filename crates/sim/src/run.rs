@@ -13,16 +13,14 @@ use headwater::{
     engine::{Driver, Settings, Step as Epoch, WatermarkPolicy},
     sql::WindowSpec,
 };
-use headwater_core::{
-    Clock, Error, Result, Storage, StreamingQueryProgress, Trigger, clock::ManualClock,
-};
+use headwater_core::{Clock, Error, Result, Storage, Trigger, clock::ManualClock};
 use headwater_log::store::MemoryStorage;
 use serde_json::Value;
 
 use crate::{
     calls,
-    cell::{self, Row},
-    compare::{Found, FoundBatch, FoundState, Leniency, Outcome},
+    compare::{Found, FoundBatch, Leniency, Outcome},
+    epochs::{found_batch, lose_last_commit},
     processors,
     scenario::{Restart, Scenario, Step},
     types, values,
@@ -281,14 +279,10 @@ impl<'a> Player<'a> {
     }
 
     async fn lose_last_commit(&self) -> Result<()> {
-        let commits = self.checkpoint.list(headwater_log::layout::COMMITS).await?;
-        // Names are of one length, so the newest is the last.
-        let last = commits
-            .last()
-            .ok_or_else(|| Error::data("there is no commit record to lose"))?;
-        self.checkpoint
-            .delete(std::slice::from_ref(&last.path))
-            .await
+        match lose_last_commit(self.checkpoint.as_ref()).await? {
+            true => Ok(()),
+            false => Err(Error::data("there is no commit record to lose")),
+        }
     }
 }
 
@@ -380,52 +374,6 @@ fn refuse_unsupported(conf: &BTreeMap<String, Value>) -> Result<()> {
 fn parse_bool(name: &str, text: &str) -> Result<bool> {
     text.parse()
         .map_err(|_| Error::data(format!("{name} cannot be '{text}'")))
-}
-
-fn found_batch(progress: &StreamingQueryProgress, sink: &MemorySink) -> Result<FoundBatch> {
-    let epoch = headwater_core::Epoch(progress.batch_id);
-    let batches = sink
-        .rows_of(epoch)
-        .ok_or_else(|| Error::internal(format!("epoch {epoch} ran but is not published")))?;
-    let rows: Vec<Row> = batches
-        .iter()
-        .map(cell::rows)
-        .collect::<Result<Vec<_>>>()?
-        .concat();
-    let watermark = progress
-        .event_time
-        .get("watermark")
-        .map(|text| {
-            values::parse_instant(&text.as_str().into())
-                .map(|micros| micros.div_euclid(1_000))
-                .ok_or_else(|| Error::internal(format!("'{text}' is reported as a watermark")))
-        })
-        .transpose()?;
-    let moved = |source: &headwater_core::progress::SourceProgress| {
-        source.start_offset != source.end_offset
-    };
-    Ok(FoundBatch {
-        batch_id: progress.batch_id,
-        new_data: progress.sources.iter().any(moved),
-        num_input_rows: progress.num_input_rows,
-        watermark,
-        rows,
-        state: progress
-            .state_operators
-            .iter()
-            .map(|operator| FoundState {
-                op: operator.operator_name.clone(),
-                total: operator.num_rows_total,
-                updated: operator.num_rows_updated,
-                removed: operator.num_rows_removed,
-                dropped_by_watermark: operator.num_rows_dropped_by_watermark,
-                dropped_duplicates: operator
-                    .custom_metrics
-                    .get("numDroppedDuplicateRows")
-                    .copied(),
-            })
-            .collect(),
-    })
 }
 
 /// Decides from the query itself what cannot be compared.

@@ -5,6 +5,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
     duplicates::Duplicates,
+    run::Interruption,
     shape::{Filter, Gap, QueryShape, Windows},
 };
 
@@ -21,19 +22,6 @@ pub struct Event {
     pub price: Option<i128>,
     /// A truth value.
     pub flag: Option<bool>,
-}
-
-/// What happens before the rows of a step arrive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interruption {
-    /// Nothing.
-    None,
-    /// The query stops and starts again.
-    Restart,
-    /// The same, and its state is dealt out to another number of partitions.
-    Repartition(usize),
-    /// It stops and starts again, and the newest commit record is lost.
-    LostCommit,
 }
 
 /// One step: maybe a restart, then blocks of rows, then triggers.
@@ -300,12 +288,7 @@ fn sessions(
 }
 
 fn step(random: &mut StdRng, number: usize, clock: &mut i64) -> CaseStep {
-    let interruption = match random.random_range(0..8) {
-        0 if number > 0 => Interruption::Restart,
-        1 if number > 0 => Interruption::LostCommit,
-        2 if number > 0 => Interruption::Repartition(random.random_range(1..=4)),
-        _ => Interruption::None,
-    };
+    let interruption = Interruption::random(random, number);
     *clock += random.random_range(0..20) * SECOND;
     let blocks = (0..random.random_range(0..=3))
         .map(|_| {

@@ -20,17 +20,22 @@
 //! What it can catch: wrong results, lost or doubled rows over restarts, wrong lateness, wrong emission. What it cannot:
 //! an error that DataFusion's batch answer shares (a wrong function), and anything about files.
 
+mod answer;
 mod case;
 mod check;
 mod duplicates;
 mod join;
 mod late;
 mod model;
+mod run;
+#[cfg(test)]
+mod seeds;
 mod sessions;
 mod shape;
 
-pub use case::{Case, CaseStep, Event, Interruption};
+pub use case::{Case, CaseStep, Event};
 pub use check::check;
 pub use duplicates::Duplicates;
 pub use join::{Condition, JoinCase, JoinKind, JoinRow, JoinShape, JoinStep, Range, check_join};
+pub use run::Interruption;
 pub use shape::{Filter, Gap, QueryShape, Windows};

@@ -32,8 +32,9 @@ use headwater_core::{
 use headwater_log::store::{FailingStorage, Fault, MemoryStorage, Operation};
 
 use crate::{
-    cell::{self, Row},
-    compare::row_difference,
+    cell::Row,
+    compare::require_rows,
+    epochs::{lose_last_commit, published},
 };
 
 /// More epochs than this for one step never end.
@@ -147,9 +148,7 @@ fn compare(expected: &Played, found: &Played) -> Result<()> {
     let steps = expected.steps.iter().zip(&found.steps).enumerate();
     for (number, (expected, found)) in steps {
         let place = format!("step {number}");
-        if let Some(difference) = row_difference(&place, expected.clone(), found.clone()) {
-            return Err(Error::internal(difference.to_string()));
-        }
+        require_rows(&place, expected.clone(), found.clone())?;
     }
     Ok(())
 }
@@ -299,11 +298,7 @@ impl<'a> Bench<'a> {
             }
             Interruption::LostCommit => {
                 self.stop().await;
-                let commits = self.checkpoint.list(headwater_log::layout::COMMITS).await?;
-                if let Some(last) = commits.last() {
-                    let lost = std::slice::from_ref(&last.path);
-                    self.checkpoint.delete(lost).await?;
-                }
+                lose_last_commit(self.checkpoint.as_ref()).await?;
                 // The epoch runs again before anything new comes, and what it gives is compared.
                 self.run_until_idle(step).await?;
             }
@@ -356,11 +351,7 @@ impl<'a> Bench<'a> {
             (Step::Idle | Step::Finished, _) => Vec::new(),
         };
         for epoch in epochs {
-            let batches = sink
-                .rows_of(epoch)
-                .ok_or_else(|| Error::internal("an epoch ran but is not published"))?;
-            let rows = batches.iter().map(cell::rows).collect::<Result<Vec<_>>>()?;
-            self.record(step, epoch.0, rows.concat())?;
+            self.record(step, epoch.0, published(&sink, epoch)?)?;
         }
         Ok(matches!(ran, Step::Ran(_)))
     }
@@ -371,10 +362,7 @@ impl<'a> Bench<'a> {
             return Ok(());
         };
         let place = format!("epoch {epoch}, run again");
-        match row_difference(&place, before.clone(), rows) {
-            None => Ok(()),
-            Some(difference) => Err(Error::internal(difference.to_string())),
-        }
+        require_rows(&place, before.clone(), rows)
     }
 
     async fn start(&self) -> Result<(Driver, MemorySink)> {

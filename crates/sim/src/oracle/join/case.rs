@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
-    super::case::{Interruption, late_from},
+    super::{case::late_from, run::Interruption},
     shape::{Condition, JoinKind, JoinShape, Range},
 };
 
@@ -128,12 +128,7 @@ fn shape(random: &mut StdRng) -> JoinShape {
 }
 
 fn step(random: &mut StdRng, number: usize, clock: &mut i64, ids: &mut i64) -> JoinStep {
-    let interruption = match random.random_range(0..8) {
-        0 if number > 0 => Interruption::Restart,
-        1 if number > 0 => Interruption::LostCommit,
-        2 if number > 0 => Interruption::Repartition(random.random_range(1..=4)),
-        _ => Interruption::None,
-    };
+    let interruption = Interruption::random(random, number);
     *clock += random.random_range(0..12) * SECOND;
     let mut blocks = || {
         let count = random.random_range(0..=2);
