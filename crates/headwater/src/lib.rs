@@ -90,6 +90,7 @@ mod reader;
 mod services;
 mod session;
 mod sql_hooks;
+mod sql_statements;
 mod state_reader;
 #[cfg(test)]
 mod tests;
@@ -119,6 +120,10 @@ pub use late_rows::LateRows;
 pub use location::IntoLocation;
 pub use reader::StreamReader;
 pub use session::{Session, SessionBuilder};
+pub use sql_statements::{
+    Pipeline, PipelineQuery, PipelineStep, SinkDefinition, StartOptions, StreamDefinition,
+    StreamInput,
+};
 pub use state_reader::{OperatorState, StateReader, StoreState};
 pub use window::{Gap, WindowExpr, session_window, window, window_time};
 pub use writer::StreamWriter;

@@ -16,6 +16,7 @@ pub use datafusion::{
 pub use headwater_sql::{WindowExpr, as_of, as_of_within, session_window, window, window_time};
 
 pub use crate::{
-    DataFrame, Error, ErrorKind, IntoExpr, LateRows, OutputMode, Result, Session, StatefulOptions,
-    StreamingQuery, StreamingQueryListener, Trigger, processor::TimeMode,
+    DataFrame, Error, ErrorKind, IntoExpr, LateRows, OutputMode, Pipeline, Result, Session,
+    StartOptions, StatefulOptions, StreamingQuery, StreamingQueryListener, Trigger,
+    processor::TimeMode,
 };

@@ -12,7 +12,7 @@ use headwater_engine::{Settings, StreamingQueryManager};
 use headwater_ops::processor::ProcessorRegistry;
 use headwater_sql::SqlFrontEnd;
 
-use crate::error::from_datafusion;
+use crate::{error::from_datafusion, sql_statements::Definitions};
 
 /// Services of one session.
 pub(crate) struct Services {
@@ -22,6 +22,8 @@ pub(crate) struct Services {
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) processors: Arc<ProcessorRegistry>,
+    /// What SQL statements have defined.
+    pub(crate) definitions: Definitions,
 }
 
 impl Services {

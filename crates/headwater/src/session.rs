@@ -26,6 +26,7 @@ use crate::{
     reader::StreamReader,
     services::Services,
     sql_hooks::Hooks,
+    sql_statements::Definitions,
 };
 
 /// Tables, functions, settings and queries of one program. Clones are the same session.
@@ -89,25 +90,16 @@ impl Session {
         Ok(frame.into())
     }
 
-    /// Plans a SQL query over the registered tables; one over a stream gives a streaming frame. Statements that
-    /// define something (`CREATE VIEW`, `CREATE EXTERNAL TABLE`, …) take effect at once.
+    /// Carries out one SQL statement. A query over a stream gives a streaming frame; one over tables, the batch answer.
+    /// Statements that define something (`CREATE STREAM`, `CREATE SINK`, `CREATE VIEW`, …) take effect at once, and those
+    /// that start a streaming query (`INSERT INTO` a sink, `CREATE STREAMING QUERY`) start it and give a row that says
+    /// its name and ids. The statements are those of `docs/sql.md`; a script of several is [`Self::pipeline`]'s.
     ///
     /// # Errors
-    /// `Invalid` if the text cannot be understood.
+    /// `Invalid` if the text cannot be understood, with the line that it is about; otherwise whatever carrying it out
+    /// gives.
     pub async fn sql(&self, text: &str) -> Result<DataFrame> {
-        let state = self.context.state();
-        let plan = self
-            .services
-            .front_end
-            .plan(&state, text)
-            .await
-            .map_err(from_datafusion)?;
-        let frame = self
-            .context
-            .execute_logical_plan(plan)
-            .await
-            .map_err(from_datafusion)?;
-        Ok(frame.into())
+        Box::pin(self.execute(text)).await
     }
 
     /// Reads a SQL expression, with its alias if it has one, against columns; see also [`DataFrame::expr`].
@@ -322,6 +314,7 @@ impl SessionBuilder {
             settings: self.settings,
             clock: self.clock,
             processors: Arc::new(ProcessorRegistry::default()),
+            definitions: Definitions::default(),
         });
         let mut config = self
             .config

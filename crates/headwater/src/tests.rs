@@ -15,6 +15,7 @@ mod late;
 mod rescaling;
 mod sessions;
 mod state_tables;
+mod statements;
 mod tables;
 mod texts;
 mod upgrades;

@@ -36,6 +36,8 @@ pub struct StreamWriter {
     mode: OutputMode,
     trigger: Trigger,
     query_name: Option<String>,
+    /// Of a table in memory, where it differs from the query's name.
+    table_name: Option<String>,
     partition_by: Vec<String>,
     checkpoint: Option<Arc<dyn Storage>>,
     options: Options,
@@ -59,6 +61,7 @@ impl StreamWriter {
             mode: OutputMode::Append,
             trigger: Trigger::Default,
             query_name: None,
+            table_name: None,
             partition_by: Vec::new(),
             checkpoint: None,
             options: Options::new(),
@@ -94,6 +97,12 @@ impl StreamWriter {
     /// The query's name, unique among the active queries of a session; for the memory sink also the table's name.
     pub fn query_name(mut self, name: impl Into<String>) -> Self {
         self.query_name = Some(name.into());
+        self
+    }
+
+    /// The name of the memory sink's table, instead of the query's.
+    pub(crate) fn table_name(mut self, name: impl Into<String>) -> Self {
+        self.table_name = Some(name.into());
         self
     }
 
@@ -274,7 +283,7 @@ impl StreamWriter {
                     path,
                     options: self.options,
                     partition_by: self.partition_by,
-                    query_name: self.query_name.clone(),
+                    query_name: self.table_name.or_else(|| self.query_name.clone()),
                 };
                 Output::by_format(&services, request, is_durable)?
             }
@@ -320,7 +329,7 @@ struct Prepared {
 }
 
 /// Takes out the options whose names begin with `prefix`, without it.
-fn take_prefixed(options: &mut Options, prefix: &str) -> Options {
+pub(crate) fn take_prefixed(options: &mut Options, prefix: &str) -> Options {
     let names: Vec<String> = options
         .iter()
         .map(|(name, _)| name.to_owned())

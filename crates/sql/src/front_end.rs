@@ -32,8 +32,8 @@ use crate::types::SparkTypePlanner;
 /// Reads SQL over streams; see the crate.
 #[derive(Debug, Clone)]
 pub struct SqlFrontEnd {
-    hooks: Arc<dyn StreamingHooks>,
-    flavour: Flavour,
+    pub(crate) hooks: Arc<dyn StreamingHooks>,
+    pub(crate) flavour: Flavour,
 }
 
 impl SqlFrontEnd {
@@ -134,7 +134,18 @@ impl SqlFrontEnd {
     /// When the text cannot be read (with line and column), names what does not exist, or asks for what neither Spark
     /// nor DataFusion has.
     pub async fn plan(&self, state: &SessionState, sql: &str) -> Result<LogicalPlan> {
-        let mut statement = parser::parse(sql)?;
+        self.plan_statement(state, parser::parse(sql)?).await
+    }
+
+    /// Plans a statement that has been read, see [`crate::statement`].
+    ///
+    /// # Errors
+    /// Like [`plan`](Self::plan).
+    pub async fn plan_statement(
+        &self,
+        state: &SessionState,
+        mut statement: Statement,
+    ) -> Result<LogicalPlan> {
         if self.flavour == Flavour::Spark {
             self.correct_names(state, &mut statement).await?;
         }

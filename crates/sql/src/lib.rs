@@ -40,12 +40,15 @@ mod functions;
 mod hooks;
 mod interval;
 mod markers;
+mod message;
 mod names;
 mod parser;
 mod relation;
 mod rewrite;
 mod session_gap;
 mod spelling;
+pub mod statement;
+mod stream_columns;
 mod tokens;
 mod types;
 mod using;
@@ -67,6 +70,8 @@ pub use markers::{
     Gap, WindowExpr, session_window, session_window_udf, window, window_time, window_time_udf,
     window_udf,
 };
+pub use message::{SqlText, has_place, nearest, no_place};
 pub use parser::{parse, parse_expr};
 pub use session_gap::{constant_gap, constant_micros, gap_micros};
+pub use stream_columns::shown_type;
 pub use window_spec::WindowSpec;

@@ -40,7 +40,7 @@ pub fn parse_expr(text: &str) -> Result<ExprWithAlias> {
         .parse_into_expr()
 }
 
-fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
+pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
     let tokens = Tokenizer::new(&SparkDialect, text)
         .tokenize_with_location()
         .map_err(|e| DataFusionError::SQL(Box::new(ParserError::from(e)), None))?;

@@ -102,7 +102,7 @@ impl SparkRelationPlanner {
 }
 
 /// An event time is a timestamp, or a window, which counts with its end.
-fn check_event_time(expr: &Expr, schema: &DFSchema) -> Result<()> {
+pub(crate) fn check_event_time(expr: &Expr, schema: &DFSchema) -> Result<()> {
     let data_type = expr.get_type(schema)?;
     let is_window = matches!(&data_type, DataType::Struct(fields)
         if fields.find("end").is_some_and(|(_, end)| matches!(end.data_type(), DataType::Timestamp(_, _))));
@@ -298,7 +298,7 @@ fn nested(table: TableWithJoins) -> TableFactor {
     }
 }
 
-fn all_columns(schema: &DFSchema) -> Vec<Expr> {
+pub(crate) fn all_columns(schema: &DFSchema) -> Vec<Expr> {
     schema.columns().into_iter().map(Expr::Column).collect()
 }
 

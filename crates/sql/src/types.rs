@@ -22,7 +22,7 @@ impl TypePlanner for SparkTypePlanner {
 }
 
 /// The Arrow type of a type name; `None` leaves it to DataFusion.
-fn arrow_type(sql_type: &SqlType) -> Result<Option<DataType>> {
+pub(crate) fn arrow_type(sql_type: &SqlType) -> Result<Option<DataType>> {
     let required = |inner: &SqlType| -> Result<DataType> {
         arrow_type(inner)?.ok_or_else(|| plan_datafusion_err!("unknown type {inner}"))
     };

@@ -12,7 +12,7 @@
 mod number;
 mod watermark;
 
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::Result;
 use datafusion::sql::sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
@@ -35,18 +35,6 @@ pub(crate) fn rewrite(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> 
         rewriter.step()?;
     }
     Ok(rewriter.out)
-}
-
-/// An error about the SQL text at a place in it.
-pub(crate) fn error_at(span: Span, message: impl std::fmt::Display) -> DataFusionError {
-    let start = span.start;
-    if start.line == 0 {
-        return DataFusionError::Plan(message.to_string());
-    }
-    DataFusionError::Plan(format!(
-        "line {}, column {}: {message}",
-        start.line, start.column
-    ))
 }
 
 struct Rewriter {

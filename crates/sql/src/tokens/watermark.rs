@@ -7,9 +7,10 @@ use datafusion::sql::sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use super::{Rewriter, error_at, is_keyword, rewrite};
+use super::{Rewriter, is_keyword, rewrite};
 use crate::dialect::SparkDialect;
 use crate::interval::CalendarInterval;
+use crate::message::error_at;
 
 /// Name of the table function that stands for a `WATERMARK` clause between the parser and the planner. Its arguments:
 /// `(SELECT * FROM relation)`, the event time, the name it gets (empty: none), the delay's months and microseconds.

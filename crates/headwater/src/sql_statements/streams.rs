@@ -1,0 +1,179 @@
+//! `CREATE STREAM` and `DROP STREAM`.
+
+use std::sync::Arc;
+
+use datafusion::{
+    datasource::provider_as_source,
+    logical_expr::{LogicalPlan, LogicalPlanBuilder},
+};
+use headwater_connect::registry::SourceRequest;
+use headwater_core::Options;
+use headwater_plan::StreamTable;
+use headwater_sql::statement::{CreateStream, Dropped, StreamWatermark};
+
+use super::{
+    definitions::StreamDefinition,
+    fault::{Fault, Outcome, about_options},
+    pipeline::StreamInput,
+};
+use crate::{frame::DataFrame, session::Session};
+
+impl Session {
+    /// Defines a stream. With `input`, its rows come from there instead of from the source that the statement names.
+    pub(super) fn create_stream(
+        &self,
+        statement: &CreateStream,
+        input: Option<&StreamInput>,
+    ) -> Outcome<()> {
+        let front_end = &self.services().front_end;
+        let state = self.state();
+        let name = front_end.normal_name(&statement.name);
+        let defined = self
+            .services()
+            .definitions
+            .stream(&name, front_end.ignores_case());
+        if defined.is_some() || self.has_table(&name) {
+            if statement.if_not_exists {
+                return Ok(());
+            }
+            if !statement.or_replace {
+                return Err(Fault::invalid(
+                    statement.name.span,
+                    format!(
+                        "there is a {} '{name}' already: write CREATE OR REPLACE STREAM, or choose another name",
+                        if defined.is_some() { "stream" } else { "table" }
+                    ),
+                ));
+            }
+        }
+        let schema = match statement.columns.as_slice() {
+            [] => None,
+            columns => Some(Arc::new(front_end.stream_schema(&state, columns)?)),
+        };
+        let options: Options = statement.options.iter().collect();
+        let mut definition = StreamDefinition {
+            name: name.clone(),
+            format: statement.format.value.clone(),
+            schema,
+            options,
+            watermark: None,
+        };
+        let given = input.map(|input| input(&definition)).transpose();
+        let given = given.map_err(|error| Fault::At(statement.name.span, error))?;
+        let provider = match given.flatten() {
+            Some(provider) => provider,
+            None => {
+                let mut options = definition.options.clone();
+                let request = SourceRequest {
+                    format: definition.format.clone(),
+                    schema: definition.schema.clone(),
+                    path: options.take("path"),
+                    options,
+                };
+                self.services()
+                    .connectors
+                    .source(&request)
+                    .map_err(|error| {
+                        about_options(error, &statement.options, statement.format.span)
+                    })?
+            }
+        };
+        let table = Arc::new(StreamTable::new(&name, provider));
+        match &statement.watermark {
+            None => self.register_table(&name, table),
+            Some(watermark) => {
+                let source = provider_as_source(table);
+                let scan = LogicalPlanBuilder::scan(name.as_str(), source, None)?.build()?;
+                let (plan, column) = self.marked(scan, watermark)?;
+                definition.watermark = Some((column, delay_in_words(watermark)));
+                let frame = datafusion::dataframe::DataFrame::new(state, plan);
+                self.register_view(&name, DataFrame::from(frame))
+            }
+        }
+        .map_err(|error| Fault::At(statement.name.span, error))?;
+        let mut definitions = self.services().definitions.lock();
+        definitions.streams.insert(name, Arc::new(definition));
+        Ok(())
+    }
+
+    /// The stream with its event time marked, and the name of that column.
+    fn marked(
+        &self,
+        scan: LogicalPlan,
+        watermark: &StreamWatermark,
+    ) -> Outcome<(LogicalPlan, String)> {
+        let front_end = &self.services().front_end;
+        let column = match &watermark.name {
+            Some(name) => front_end.normal_name(name),
+            None => watermark
+                .event_time
+                .to_string()
+                .trim_matches('`')
+                .to_owned(),
+        };
+        let plan = front_end.mark_event_time(&self.state(), scan, watermark);
+        // Errors of hooks know nothing of the text.
+        let plan = plan.map_err(|error| match headwater_sql::has_place(&error) {
+            true => Fault::Planning(error),
+            false => Fault::At(watermark.span, crate::error::from_datafusion(error)),
+        })?;
+        Ok((plan, column))
+    }
+
+    pub(super) fn drop_stream(&self, dropped: &Dropped) -> Outcome<()> {
+        let front_end = &self.services().front_end;
+        let name = front_end.normal_name(&dropped.name);
+        let definitions = &self.services().definitions;
+        let name = match definitions.stream(&name, front_end.ignores_case()) {
+            Some(found) => found.name.clone(),
+            None if self.stream_table(&name) => name,
+            None if dropped.if_exists => return Ok(()),
+            None => return Err(self.unknown_stream(&dropped.name)),
+        };
+        definitions.lock().streams.remove(&name);
+        self.context()
+            .deregister_table(name.as_str())
+            .map(drop)
+            .map_err(Fault::from)
+    }
+
+    /// Whether the default schema has a table of this name.
+    pub(super) fn has_table(&self, name: &str) -> bool {
+        let state = self.state();
+        state
+            .schema_for_ref(name)
+            .is_ok_and(|schema| schema.table_exist(name))
+    }
+}
+
+/// `10 seconds`, in the largest unit that leaves a whole number.
+fn delay_in_words(watermark: &StreamWatermark) -> String {
+    let delay = watermark.delay;
+    let mut words = Vec::new();
+    if delay.months != 0 {
+        words.push(counted(i64::from(delay.months), "month"));
+    }
+    const UNITS: [(i64, &str); 6] = [
+        (86_400_000_000, "day"),
+        (3_600_000_000, "hour"),
+        (60_000_000, "minute"),
+        (1_000_000, "second"),
+        (1_000, "millisecond"),
+        (1, "microsecond"),
+    ];
+    if delay.micros != 0 || words.is_empty() {
+        let fits = UNITS
+            .iter()
+            .find(|(micros, _)| delay.micros % micros == 0 && delay.micros != 0);
+        let (micros, unit) = fits.copied().unwrap_or((1_000_000, "second"));
+        words.push(counted(delay.micros / micros, unit));
+    }
+    words.join(" ")
+}
+
+fn counted(count: i64, unit: &str) -> String {
+    match count {
+        1 => format!("1 {unit}"),
+        _ => format!("{count} {unit}s"),
+    }
+}
