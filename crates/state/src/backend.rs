@@ -354,15 +354,11 @@ impl StateBackend {
             .await
     }
 
-    /// What should be done in the background about the files of each operator, by the manifest of the last committed
-    /// version. Do it for an operator only when the last upkeep of it has ended, and give the file that comes out to
-    /// [`Self::next_manifest`].
+    /// What should be done in the background about the files of the operators, by the manifest of the last committed
+    /// version: at most one snapshot, of the operator that needs it most. Do it for an operator only when the last
+    /// upkeep of it has ended, and give the file that comes out to [`Self::next_manifest`].
     pub fn upkeep(&self) -> Vec<(String, Upkeep)> {
-        let manifest = self.manifest();
-        let operators = manifest.operators.iter();
-        operators
-            .filter_map(|(operator, files)| Some((operator.clone(), upkeep(files)?)))
-            .collect()
+        upkeep(&self.manifest().operators)
     }
 
     /// Merges deltas of one operator, consecutive and oldest first, into one file, so that manifests stay short and a

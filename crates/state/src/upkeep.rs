@@ -4,6 +4,8 @@
 //! when the deltas since the last one outweigh it, so that writing snapshots costs no more than writing deltas did,
 //! and a restore reads at most twice the state. Small deltas are merged many at a time into one of the next size.
 
+use std::collections::BTreeMap;
+
 use crate::manifest::{OperatorFiles, StateFile};
 
 /// Deltas of less than this are not worth a snapshot, however small the state: a restore reads them in no time. It is
@@ -25,13 +27,31 @@ pub enum Upkeep {
     Merge(Vec<StateFile>),
 }
 
-/// What to do about these files; nothing most of the time.
-pub(crate) fn upkeep(files: &OperatorFiles) -> Option<Upkeep> {
+/// What to do about the files of each operator; nothing most of the time. No two snapshots at once, however many are
+/// due: each is large, and the bytes that an epoch writes beside its own work must not depend on chance.
+pub(crate) fn upkeep(operators: &BTreeMap<String, OperatorFiles>) -> Vec<(String, Upkeep)> {
+    let (due, others): (Vec<_>, Vec<_>) = operators
+        .iter()
+        .partition(|(_, files)| snapshot_need(files) > 1.0);
+    let neediest = due
+        .into_iter()
+        .max_by(|(_, a), (_, b)| snapshot_need(a).total_cmp(&snapshot_need(b)));
+    let snapshot = neediest.map(|(operator, _)| (operator.clone(), Upkeep::Snapshot));
+    let merges = others
+        .into_iter()
+        .filter_map(|(operator, files)| Some((operator.clone(), Upkeep::Merge(mergeable(files)?))));
+    snapshot.into_iter().chain(merges).collect()
+}
+
+/// How much the deltas outweigh the snapshot before them: one is due above 1.
+fn snapshot_need(files: &OperatorFiles) -> f64 {
     let deltas: u64 = files.deltas.iter().map(|file| file.size).sum();
     let snapshot = files.snapshot.as_ref().map_or(0, |file| file.size);
-    if deltas > snapshot.max(SNAPSHOT_FLOOR) {
-        return Some(Upkeep::Snapshot);
-    }
+    deltas as f64 / snapshot.max(SNAPSHOT_FLOOR) as f64
+}
+
+/// The newest deltas of one size class, once there are enough of them.
+fn mergeable(files: &OperatorFiles) -> Option<Vec<StateFile>> {
     let newest = class(files.deltas.last()?);
     let run = files
         .deltas
@@ -39,7 +59,7 @@ pub(crate) fn upkeep(files: &OperatorFiles) -> Option<Upkeep> {
         .rev()
         .take_while(|file| class(file) <= newest)
         .count();
-    (run >= FAN_OUT).then(|| Upkeep::Merge(files.deltas[files.deltas.len() - run..].to_vec()))
+    (run >= FAN_OUT).then(|| files.deltas[files.deltas.len() - run..].to_vec())
 }
 
 /// Size class: each is [`FAN_OUT`] times the one before.
@@ -76,13 +96,13 @@ mod tests {
         let (mut files, mut written) = (0, 0);
         for epoch in 0..epochs {
             manifest = manifest.with([("op".to_owned(), delta(epoch, size))])?;
-            let file = match upkeep(&manifest.operators["op"]) {
+            let file = match upkeep(&manifest.operators).pop() {
                 None => continue,
-                Some(Upkeep::Snapshot) => StateFile {
+                Some((_, Upkeep::Snapshot)) => StateFile {
                     full: true,
                     ..delta(epoch, snapshot)
                 },
-                Some(Upkeep::Merge(deltas)) => StateFile {
+                Some((_, Upkeep::Merge(deltas))) => StateFile {
                     since: Some(deltas[0].first_epoch()),
                     ..delta(epoch, deltas.iter().map(|delta| delta.size).sum())
                 },
@@ -111,6 +131,32 @@ mod tests {
                 "{written} bytes written for deltas of {size}, limit {limit}"
             );
         }
+        Ok(())
+    }
+
+    #[test]
+    fn snapshots_come_one_at_a_time_the_most_needed_first() -> Result<()> {
+        let mut manifest = StateManifest::default();
+        for (operator, size) in [("a", 2), ("b", 5), ("c", 3), ("idle", 0)] {
+            let file = delta(0, size * SNAPSHOT_FLOOR);
+            manifest = manifest.with([(operator.to_owned(), file)])?;
+        }
+        let mut order = Vec::new();
+        for epoch in 1..10 {
+            let mut due = upkeep(&manifest.operators);
+            assert!(due.len() <= 1, "{due:?}");
+            let Some((operator, what)) = due.pop() else {
+                break;
+            };
+            assert_eq!(what, Upkeep::Snapshot);
+            let file = StateFile {
+                full: true,
+                ..delta(epoch, SNAPSHOT_FLOOR)
+            };
+            manifest = manifest.with([(operator.clone(), file)])?;
+            order.push(operator);
+        }
+        assert_eq!(order, ["b", "c", "a"]);
         Ok(())
     }
 }
