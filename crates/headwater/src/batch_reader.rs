@@ -4,16 +4,16 @@ use std::{path::Path, sync::Arc};
 
 use datafusion::{
     arrow::datatypes::Schema,
-    datasource::file_format::options::ArrowReadOptions,
+    dataframe::DataFrame as Inner,
+    datasource::{file_format::options::ArrowReadOptions, provider_as_source},
+    logical_expr::LogicalPlanBuilder,
     prelude::{CsvReadOptions, JsonReadOptions, ParquetReadOptions},
 };
 use headwater_connect::registry::SourceRequest;
 use headwater_core::{Error, Options, Result};
+use headwater_plan::FinishedTable;
 
-use crate::{
-    error::from_datafusion, finished::finished_frame, frame::DataFrame, location::IntoLocation,
-    session::Session,
-};
+use crate::{error::from_datafusion, frame::DataFrame, location::IntoLocation, session::Session};
 
 /// Describes a static table in files; [`BatchReader::load`] makes it a frame.
 ///
@@ -69,9 +69,8 @@ impl BatchReader {
         self
     }
 
-    /// The table at a path or URL: one file, or a folder of them. A streaming query that joins it sees files of Parquet,
-    /// JSON (without a schema), CSV (likewise) and Arrow that appear later in its next epoch; of other tables, the files
-    /// are those that are there now.
+    /// The table at a path or URL: one file, or a folder of them. A streaming query that joins it sees files that appear
+    /// later in its next epoch.
     ///
     /// # Errors
     /// `Invalid` if the format or an option is not known, `Unavailable` or `Data` if the files cannot be read.
@@ -147,7 +146,13 @@ impl BatchReader {
             path: Some(path.to_owned()),
             options: self.options,
         })?;
-        finished_frame(&self.session, &format, source).await
+        let table = FinishedTable::new(source, Arc::clone(self.session.clock()));
+        table.check().await?;
+        let table = provider_as_source(Arc::new(table));
+        let plan = LogicalPlanBuilder::scan(format, table, None)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(from_datafusion)?;
+        Ok(Inner::new(self.session.state(), plan).into())
     }
 
     async fn read_parquet(self, path: &str) -> Result<DataFrame> {

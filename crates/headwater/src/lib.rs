@@ -77,7 +77,6 @@ mod batch_rules;
 mod columns;
 mod error;
 mod explode;
-mod finished;
 mod frame;
 mod group;
 mod group_by_key;

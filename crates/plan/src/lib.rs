@@ -7,6 +7,7 @@
 mod as_of;
 mod check;
 mod explain;
+mod finished_table;
 mod join;
 mod late_schema;
 mod lower;
@@ -23,6 +24,7 @@ mod tables;
 mod time_column;
 mod window_expr;
 
+pub use finished_table::FinishedTable;
 pub use lower::StreamingNodePlanner;
 pub use nodes::dedup::{drop_duplicates, drop_duplicates_within_watermark};
 pub use nodes::processor::{ProcessorCall, call_processor, processor_input};

@@ -14,7 +14,7 @@ use datafusion::{
 };
 
 use super::*;
-use crate::StreamingQuery;
+use crate::{BatchReader, StreamingQuery};
 
 fn names(rows: &[(&str, &str)]) -> RecordBatch {
     let schema = Schema::new(vec![
@@ -108,27 +108,77 @@ async fn rows_inserted_into_a_table_in_memory_are_seen_by_the_next_epoch() {
     assert_eq!(joined.epoch(&rows).await, ["a A", "b B"]);
 }
 
+/// A reader of a folder of files with a column `host` and a column `name`.
+type Reading = fn(BatchReader) -> BatchReader;
+
 #[tokio::test]
 async fn files_that_come_and_go_are_seen_by_the_next_epoch() {
+    let readers: [(Reading, fn(&str, &str) -> String); 4] = [
+        (csv, csv_line),
+        (|reader| csv(reader).schema(names(&[]).schema()), csv_line),
+        (|reader| reader.format("json"), json_line),
+        (
+            |reader| reader.format("json").schema(names(&[]).schema()),
+            json_line,
+        ),
+    ];
+    for (reader, line) in readers {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |file: &str, rows: &[(&str, &str)]| {
+            let lines: String = rows.iter().map(|(host, name)| line(host, name)).collect();
+            let header = if lines.starts_with('{') {
+                ""
+            } else {
+                "host,name\n"
+            };
+            let extension = if header.is_empty() { "json" } else { "csv" };
+            let path = folder.path().join(format!("{file}.{extension}"));
+            std::fs::write(&path, format!("{header}{lines}")).expect("a file");
+            path
+        };
+        let first = write("1", &[("a", "A")]);
+        let (session, stream) = streaming("logs");
+        let dim = reader(session.read()).load(folder.path()).await;
+        session
+            .register_view("dim", dim.expect("a table"))
+            .expect("a view");
+        let joined = Joined::sql(session, stream, LEFT_JOIN).await;
+        let rows = [(1, "a", 1), (1, "b", 1)];
+        assert_eq!(joined.epoch(&rows).await, ["a A", "b "]);
+        write("2", &[("b", "B")]);
+        assert_eq!(joined.epoch(&rows).await, ["a A", "b B"]);
+        write("2", &[("b", "Bertha")]);
+        assert_eq!(joined.epoch(&rows).await, ["a A", "b Bertha"]);
+        std::fs::remove_file(first).expect("removed");
+        assert_eq!(joined.epoch(&rows).await, ["a ", "b Bertha"]);
+    }
+}
+
+fn csv(reader: BatchReader) -> BatchReader {
+    reader.format("csv").option("header", true)
+}
+
+fn csv_line(host: &str, name: &str) -> String {
+    format!("{host},{name}\n")
+}
+
+fn json_line(host: &str, name: &str) -> String {
+    format!("{{\"host\":\"{host}\",\"name\":\"{name}\"}}\n")
+}
+
+#[tokio::test]
+async fn lines_of_text_that_come_later_are_seen_by_the_next_epoch() {
     let folder = tempfile::tempdir().expect("a folder");
-    let write = |file: &str, text: &str| {
-        std::fs::write(folder.path().join(file), text).expect("a file");
-    };
-    write("1.csv", "host,name\na,A\n");
+    std::fs::write(folder.path().join("1.txt"), "a\n").expect("a file");
     let (session, stream) = streaming("logs");
-    let dim = session.read().option("header", true).csv(folder.path());
-    session
-        .register_view("dim", dim.await.expect("a table"))
-        .expect("a view");
-    let joined = Joined::sql(session, stream, LEFT_JOIN).await;
+    let known = session.read().text(folder.path()).await.expect("a table");
+    session.register_view("known", known).expect("a view");
+    let text = "SELECT host FROM logs l LEFT SEMI JOIN known k ON l.host = k.value";
+    let joined = Joined::sql(session, stream, text).await;
     let rows = [(1, "a", 1), (1, "b", 1)];
-    assert_eq!(joined.epoch(&rows).await, ["a A", "b "]);
-    write("2.csv", "host,name\nb,B\n");
-    assert_eq!(joined.epoch(&rows).await, ["a A", "b B"]);
-    write("2.csv", "host,name\nb,Bertha\n");
-    assert_eq!(joined.epoch(&rows).await, ["a A", "b Bertha"]);
-    std::fs::remove_file(folder.path().join("1.csv")).expect("removed");
-    assert_eq!(joined.epoch(&rows).await, ["a ", "b Bertha"]);
+    assert_eq!(joined.epoch(&rows).await, ["a"]);
+    std::fs::write(folder.path().join("2.txt"), "b\n").expect("a file");
+    assert_eq!(joined.epoch(&rows).await, ["a", "b"]);
 }
 
 #[tokio::test]

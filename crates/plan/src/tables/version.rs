@@ -1,8 +1,8 @@
 //! What tells one content of a static table from another.
 //!
 //! Batches in memory are told apart by their addresses, which are not used again as long as a plan over them lives; files
-//! by name, size, time and what the store says of them. Of other tables nothing is known, and they are read in each
-//! epoch.
+//! by name, size, time and what the store says of them; a source by all that it has to offer. Of other tables nothing is
+//! known, and they are read in each epoch.
 
 use std::sync::Arc;
 
@@ -21,6 +21,9 @@ use datafusion::{
     object_store::ObjectMeta,
 };
 use futures::TryStreamExt;
+use headwater_core::OffsetRange;
+
+use crate::FinishedTable;
 
 /// The content of one table at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +32,8 @@ pub(crate) enum Version {
     Batches(Vec<(usize, usize)>),
     /// Files by name.
     Files(Vec<ObjectMeta>),
+    /// All that a source has; `None` if it has nothing.
+    Source(Option<OffsetRange>),
 }
 
 /// The static tables in a plan, subqueries inside expressions included.
@@ -51,6 +56,7 @@ pub(crate) fn is_versioned(provider: &Arc<dyn TableProvider>) -> bool {
     let provider = provider.as_ref();
     <dyn TableProvider>::is::<MemTable>(provider)
         || <dyn TableProvider>::is::<ListingTable>(provider)
+        || <dyn TableProvider>::is::<FinishedTable>(provider)
 }
 
 /// The content as it is now; `None` if nobody can say. Lists the files of a table of files, and has DataFusion's cache
@@ -66,6 +72,9 @@ pub(crate) async fn version_of(
             batches.extend(partition.read().await.iter().map(address));
         }
         return Ok(Some(Version::Batches(batches)));
+    }
+    if let Some(table) = <dyn TableProvider>::downcast_ref::<FinishedTable>(provider) {
+        return Ok(Some(Version::Source(table.version().await?)));
     }
     let Some(table) = <dyn TableProvider>::downcast_ref::<ListingTable>(provider) else {
         return Ok(None);
