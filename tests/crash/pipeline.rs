@@ -177,6 +177,14 @@ pub(crate) trait Tamper: Send + Sync {
     fn sink(&self, sink: Arc<dyn SinkProvider>) -> Arc<dyn SinkProvider> {
         sink
     }
+
+    fn late_output(&self, output: Arc<dyn Storage>) -> Arc<dyn Storage> {
+        output
+    }
+
+    fn late_sink(&self, sink: Arc<dyn SinkProvider>) -> Arc<dyn SinkProvider> {
+        sink
+    }
 }
 
 /// A sink of Parquet files that calls itself by a path and lies in a storage.
@@ -282,8 +290,9 @@ impl World<'_> {
         let writer = match &self.late {
             None => writer,
             Some(late) => {
-                let sink = parquet_in("memory://crash/late", Arc::clone(late))?;
-                writer.late_rows_to(LateRows::sink(Arc::new(sink)))
+                let late = self.tamper.late_output(Arc::clone(late));
+                let sink = parquet_in("memory://crash/late", late)?;
+                writer.late_rows_to(LateRows::sink(self.tamper.late_sink(Arc::new(sink))))
             }
         };
         writer

@@ -110,10 +110,12 @@ async fn rows_inserted_into_a_table_in_memory_are_seen_by_the_next_epoch() {
 
 /// A reader of a folder of files with a column `host` and a column `name`.
 type Reading = fn(BatchReader) -> BatchReader;
+/// A line of such a file.
+type Line = fn(&str, &str) -> String;
 
 #[tokio::test]
 async fn files_that_come_and_go_are_seen_by_the_next_epoch() {
-    let readers: [(Reading, fn(&str, &str) -> String); 4] = [
+    let readers: [(Reading, Line); 4] = [
         (csv, csv_line),
         (|reader| csv(reader).schema(names(&[]).schema()), csv_line),
         (|reader| reader.format("json"), json_line),
