@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use datafusion::assert_batches_sorted_eq;
+use datafusion::{assert_batches_sorted_eq, scalar::ScalarValue};
 
 use super::{rows, streaming, table};
-use crate::{connect::memory::MemoryStream, prelude::*};
+use crate::{
+    connect::memory::MemoryStream,
+    prelude::*,
+    processor::{GroupState, Output},
+};
 
 /// One row: seconds, host, status.
 type Log = (i64, &'static str, i64);
@@ -205,6 +209,56 @@ async fn a_row_that_is_late_by_its_own_time_has_no_window() {
             &late(&session, &WINDOW).await
         );
     }
+}
+
+/// Gives out how many rows a key has in the epoch.
+fn count_rows(
+    key: &[ScalarValue],
+    rows: &RecordBatch,
+    _state: &mut GroupState,
+    output: &mut Output,
+) -> Result<()> {
+    output.row((key[0].clone(), rows.num_rows() as i64))
+}
+
+#[tokio::test]
+async fn a_row_too_late_for_a_processor_is_recorded_with_all_its_columns() {
+    let (session, stream) = streaming("logs");
+    let output = [("host", DataType::Utf8), ("n", DataType::Int64)];
+    session
+        .register_group_function("count", [("unused", DataType::Int64)], output, count_rows)
+        .expect("a function");
+    let logs = session.table("logs").await.expect("registered");
+    let counted = logs
+        .with_watermark("time", "0 seconds")
+        .and_then(|logs| logs.group_by_key(["host"]))
+        .and_then(|logs| logs.flat_map_groups_with_state("count", TimeMode::EventTime));
+    let blocks: [&[Log]; 2] = [&[(10, "a", 1)], &[(9, "a", 2), (10, "b", 3), (11, "c", 4)]];
+    let dropped = run(
+        counted.expect("a query"),
+        OutputMode::Append,
+        &stream,
+        &blocks,
+    )
+    .await;
+    assert_eq!(dropped.expect("it runs"), 2);
+    assert_batches_sorted_eq!(
+        [
+            "+----+------+--------+-------------+-------+-----+-----------+",
+            "| s  | host | status | op          | start | end | watermark |",
+            "+----+------+--------+-------------+-------+-----+-----------+",
+            "| 10 | b    | 3      | processor-0 |       |     | 10        |",
+            "| 9  | a    | 2      | processor-0 |       |     | 10        |",
+            "+----+------+--------+-------------+-------+-----+-----------+",
+        ],
+        &late(&session, &WINDOW).await
+    );
+    let out: Vec<String> = table(&session, "out")
+        .await
+        .iter()
+        .map(|batch| format!("{batch:?}"))
+        .collect();
+    assert!(!out.join("").contains("\"b\""), "{out:?}");
 }
 
 #[tokio::test]
