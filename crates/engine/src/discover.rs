@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::future::{select_all, try_join_all};
+use futures::future::{BoxFuture, select_all, try_join_all};
 use headwater_core::{Admission, Discovery, Offset, OffsetRange, Result, Source, Split};
 use headwater_log::SourceStep;
 
@@ -41,16 +41,9 @@ pub(crate) async fn split(
     steps: &[SourceStep],
     parallelism: usize,
 ) -> Result<Vec<Vec<Split>>> {
-    try_join_all(sources.iter().zip(steps).map(|(running, step)| async move {
-        match step.range() {
-            None => Ok(Vec::new()),
-            Some(range) => running
-                .source
-                .splits(range, parallelism)
-                .await
-                .map_err(|error| error.context(running.source.description())),
-        }
-    }))
+    of_ranges(sources, steps, |source, range| {
+        source.splits(range, parallelism)
+    })
     .await
 }
 
@@ -64,32 +57,35 @@ pub(crate) async fn changed(sources: &[RunningSource]) {
 
 /// Tells the sources that the ranges of an epoch are committed and published.
 pub(crate) async fn acknowledge(sources: &[RunningSource], steps: &[SourceStep]) -> Result<()> {
-    try_join_all(sources.iter().zip(steps).map(|(running, step)| async move {
-        match step.range() {
-            None => Ok(()),
-            Some(range) => running
-                .source
-                .acknowledge(range)
-                .await
-                .map_err(|error| error.context(running.source.description())),
-        }
-    }))
-    .await?;
+    of_ranges(sources, steps, |source, range| source.acknowledge(range)).await?;
     Ok(())
 }
 
 /// Shows the sources the ranges of an epoch that the log still holds.
 pub(crate) async fn resume(sources: &[RunningSource], steps: &[SourceStep]) -> Result<()> {
-    try_join_all(sources.iter().zip(steps).map(|(running, step)| async move {
-        match step.range() {
-            None => Ok(()),
-            Some(range) => running
-                .source
-                .resume(range)
-                .await
-                .map_err(|error| error.context(running.source.description())),
-        }
-    }))
-    .await?;
+    of_ranges(sources, steps, |source, range| source.resume(range)).await?;
     Ok(())
+}
+
+/// What all sources at once answer about their ranges of an epoch, by source number; the default for a source that the
+/// epoch takes nothing of.
+async fn of_ranges<T: Default>(
+    sources: &[RunningSource],
+    steps: &[SourceStep],
+    ask: impl for<'a> Fn(&'a dyn Source, &'a OffsetRange) -> BoxFuture<'a, Result<T>>,
+) -> Result<Vec<T>> {
+    let answers = sources.iter().zip(steps).map(|(running, step)| {
+        let answer = step
+            .range()
+            .map(|range| ask(running.source.as_ref(), range));
+        async move {
+            let Some(answer) = answer else {
+                return Ok(T::default());
+            };
+            answer
+                .await
+                .map_err(|error| error.context(running.source.description()))
+        }
+    });
+    try_join_all(answers).await
 }

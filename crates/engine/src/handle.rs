@@ -85,6 +85,36 @@ pub(crate) fn again(error: &Arc<Error>) -> Error {
     Error::new(error.kind(), error.to_string()).with_source(Arc::clone(error))
 }
 
+/// Waits for an outcome. It cannot end without one: whoever waits holds the sender.
+///
+/// # Errors
+/// The error of a query that failed.
+pub(crate) async fn ended(outcome: &watch::Sender<Option<Outcome>>) -> Result<()> {
+    let mut outcome = outcome.subscribe();
+    let Ok(ended) = outcome.wait_for(Option::is_some).await else {
+        return Ok(());
+    };
+    match &*ended {
+        Some(Err(error)) => Err(again(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Waits for an end, but no longer than `timeout` of `clock`; whether it came.
+pub(crate) async fn ended_within(
+    timeout: Duration,
+    clock: &dyn Clock,
+    end: impl Future<Output = Result<()>>,
+) -> Result<bool> {
+    let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+    let deadline = clock.now_millis().saturating_add(timeout);
+    tokio::select! {
+        biased;
+        ended = end => ended.map(|()| true),
+        () = clock.sleep_until(deadline) => Ok(false),
+    }
+}
+
 impl StreamingQuery {
     /// Identity of the query, kept in its checkpoint: the same after a restart.
     pub fn id(&self) -> QueryId {
@@ -168,15 +198,7 @@ impl StreamingQuery {
     /// # Errors
     /// The query's own error if it failed; its kind says what to do.
     pub async fn await_termination(&self) -> Result<()> {
-        let mut outcome = self.shared.outcome.subscribe();
-        // The sender lives in `self.shared`, so the wait ends only with an outcome.
-        let Ok(ended) = outcome.wait_for(Option::is_some).await else {
-            return Ok(());
-        };
-        match &*ended {
-            Some(Err(error)) => Err(again(error)),
-            _ => Ok(()),
-        }
+        ended(&self.shared.outcome).await
     }
 
     /// Waits until the query has ended, but no longer than `timeout` of the query's clock; whether it has ended.
@@ -184,14 +206,12 @@ impl StreamingQuery {
     /// # Errors
     /// As [`Self::await_termination`].
     pub async fn await_termination_timeout(&self, timeout: Duration) -> Result<bool> {
-        let clock = &self.shared.clock;
-        let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
-        let deadline = clock.now_millis().saturating_add(timeout);
-        tokio::select! {
-            biased;
-            ended = self.await_termination() => ended.map(|()| true),
-            () = clock.sleep_until(deadline) => Ok(false),
-        }
+        ended_within(
+            timeout,
+            self.shared.clock.as_ref(),
+            self.await_termination(),
+        )
+        .await
     }
 
     /// Stops the query: the epoch that is running is finished first (or cut off after the time that the settings

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     driver::{Driver, QuerySpec},
-    handle::{Outcome, StreamingQuery, again},
+    handle::{Outcome, StreamingQuery, ended, ended_within},
     listener::{ListenerId, Listeners, StreamingQueryListener},
     recover::Checkpoint,
     supervise::{self, Ending, caught},
@@ -180,15 +180,7 @@ impl StreamingQueryManager {
     /// # Errors
     /// The error of a query that failed.
     pub async fn await_any_termination(&self) -> Result<()> {
-        let mut terminated = self.inner.terminated.subscribe();
-        // The sender lives in `self`, so the wait ends only with an outcome.
-        let Ok(ended) = terminated.wait_for(Option::is_some).await else {
-            return Ok(());
-        };
-        match &*ended {
-            Some(Err(error)) => Err(again(error)),
-            _ => Ok(()),
-        }
+        ended(&self.inner.terminated).await
     }
 
     /// As [`Self::await_any_termination`], but no longer than `timeout` of `clock`; whether a query has ended.
@@ -200,13 +192,7 @@ impl StreamingQueryManager {
         timeout: Duration,
         clock: &dyn Clock,
     ) -> Result<bool> {
-        let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
-        let deadline = clock.now_millis().saturating_add(timeout);
-        tokio::select! {
-            biased;
-            ended = self.await_any_termination() => ended.map(|()| true),
-            () = clock.sleep_until(deadline) => Ok(false),
-        }
+        ended_within(timeout, clock, self.await_any_termination()).await
     }
 
     /// Forgets the queries that have ended, so that [`Self::await_any_termination`] waits for the next.
