@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use headwater_core::{Error, Offset, OffsetRange, Result};
+use headwater_core::{Discovery, Error, Increment, Offset, OffsetRange, Result, Split};
+use serde_json::Value;
 
 /// The count an offset of `owner` holds; before the first row it is 0.
 ///
@@ -56,6 +57,38 @@ pub(crate) fn even_pieces(numbers: Range<u64>, pieces: usize) -> Vec<Range<u64>>
         .collect()
 }
 
+/// What lies between two counts, if anything does.
+pub(crate) fn discovered(start: u64, end: u64) -> Discovery {
+    if end <= start {
+        return Discovery::Nothing;
+    }
+    Discovery::Increment(Increment {
+        end: Offset::count(end),
+        detail: Value::Null,
+    })
+}
+
+/// Even pieces of `numbers` as splits of one row a number.
+pub(crate) fn splits_of(numbers: Range<u64>, pieces: usize) -> Result<Vec<Split>> {
+    let splits = even_pieces(numbers, pieces).into_iter().map(|numbers| {
+        Ok(Split {
+            estimated_rows: Some(numbers.end - numbers.start),
+            descriptor: serde_json::to_value(numbers)?,
+        })
+    });
+    splits.collect()
+}
+
+/// The numbers of a split that [`splits_of`] made for `owner`.
+///
+/// # Errors
+/// [`headwater_core::ErrorKind::Data`] for any other.
+pub(crate) fn numbers_of(owner: &str, split: &Split) -> Result<Range<u64>> {
+    serde_json::from_value(split.descriptor.clone()).map_err(|error| {
+        Error::data(format!("{owner} cannot read split {}", split.descriptor)).with_source(error)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +107,22 @@ mod tests {
                 .collect();
             assert_eq!(found, expected);
         }
+    }
+
+    #[test]
+    fn a_split_is_read_as_it_was_made() {
+        let splits = splits_of(3..8, 2).expect("splits");
+        let rows: Vec<_> = splits.iter().map(|split| split.estimated_rows).collect();
+        assert_eq!(rows, [Some(3), Some(2)]);
+        let numbers = splits.iter().map(|split| numbers_of("s", split));
+        let numbers: Vec<_> = numbers.map(|it| it.expect("numbers")).collect();
+        assert_eq!(numbers, [3..6, 6..8]);
+        let other = Split {
+            descriptor: Value::from("x"),
+            estimated_rows: None,
+        };
+        let error = numbers_of("source 's'", &other).expect_err("no numbers");
+        assert_eq!(error.message(), "source 's' cannot read split \"x\"");
     }
 
     #[test]

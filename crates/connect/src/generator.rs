@@ -16,14 +16,13 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use headwater_core::{
-    Admission, BatchStream, Discovery, Error, Increment, Offset, OffsetRange, Result, Source,
-    SourceContext, SourceProvider, Split,
+    Admission, BatchStream, Discovery, Error, Offset, OffsetRange, Result, Source, SourceContext,
+    SourceProvider, Split,
 };
 use parking_lot::Mutex;
-use serde_json::Value;
 
 use crate::{
-    counting::{count_of, counts_of, even_pieces},
+    counting::{count_of, counts_of, discovered, numbers_of, splits_of},
     user_code,
 };
 
@@ -175,38 +174,15 @@ impl Source for GeneratorSource {
             (None, _) => step,
         };
         self.offered.store(end.max(start), Ordering::Relaxed);
-        Ok(if end > start {
-            Discovery::Increment(Increment {
-                end: Offset::count(end),
-                detail: Value::Null,
-            })
-        } else {
-            Discovery::Nothing
-        })
+        Ok(discovered(start, end))
     }
 
     async fn splits(&self, range: &OffsetRange, parallelism: usize) -> Result<Vec<Split>> {
-        even_pieces(counts_of(&self.description(), range)?, parallelism)
-            .into_iter()
-            .map(|rows| {
-                Ok(Split {
-                    estimated_rows: Some(rows.end - rows.start),
-                    descriptor: serde_json::to_value(rows)?,
-                })
-            })
-            .collect()
+        splits_of(counts_of(&self.description(), range)?, parallelism)
     }
 
     fn open(&self, split: &Split, projection: Option<&[usize]>) -> Result<BatchStream> {
-        let rows: Range<u64> =
-            serde_json::from_value(split.descriptor.clone()).map_err(|error| {
-                Error::data(format!(
-                    "{} cannot read split {}",
-                    self.description(),
-                    split.descriptor
-                ))
-                .with_source(error)
-            })?;
+        let rows = numbers_of(&self.description(), split)?;
         let settings = self.settings.clone();
         let projection = projection.map(<[usize]>::to_vec);
         let starts = rows.clone().step_by(BATCH_ROWS as usize);

@@ -287,15 +287,24 @@ async fn a_restart_goes_on_where_the_log_ends(fixture: &impl SourceFixture) {
         before,
         "a logged range is the same after a restart"
     );
-    let end = ranges.last().map(|range| range.end.clone());
+    only_what_came_since_is_offered(fixture, &*source, &ranges).await;
+}
+
+/// After a restart: nothing of the ranges that were `read`, and all rows that come then.
+async fn only_what_came_since_is_offered(
+    fixture: &impl SourceFixture,
+    source: &dyn Source,
+    read: &[OffsetRange],
+) {
+    let end = read.last().map(|range| range.end.clone());
     assert!(
-        all(&*source, end.clone()).await.is_empty(),
+        all(source, end.clone()).await.is_empty(),
         "nothing is offered twice"
     );
     let added = fixture.grow().await;
-    let after = all(&*source, end).await;
+    let after = all(source, end).await;
     assert_eq!(
-        read_all(&*source, &after).await.len(),
+        read_all(source, &after).await.len(),
         added,
         "what came since is offered"
     );
@@ -317,24 +326,13 @@ async fn an_acknowledged_range_stays_read(fixture: &impl SourceFixture) {
     drop(source);
     // The query's log keeps the newest range only.
     let source = create(fixture).await;
-    let end = ranges.last().map(|range| range.end.clone());
     if let Some(newest) = ranges.last() {
         source
             .resume(newest)
             .await
             .expect("an acknowledged range can be resumed");
     }
-    assert!(
-        all(&*source, end.clone()).await.is_empty(),
-        "nothing is offered twice"
-    );
-    let added = fixture.grow().await;
-    let after = all(&*source, end).await;
-    assert_eq!(
-        read_all(&*source, &after).await.len(),
-        added,
-        "what came since is offered"
-    );
+    only_what_came_since_is_offered(fixture, &*source, &ranges).await;
 }
 
 async fn a_frozen_source_offers_what_was_there(fixture: &impl SourceFixture) {

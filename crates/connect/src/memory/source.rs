@@ -19,14 +19,14 @@ use arrow::{
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use headwater_core::{
-    Admission, BatchStream, Discovery, Error, Increment, Offset, OffsetRange, Result, Source,
-    SourceContext, SourceProvider, Split,
+    Admission, BatchStream, Discovery, Error, Offset, OffsetRange, Result, Source, SourceContext,
+    SourceProvider, Split,
 };
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::counting::{count_of, counts_of};
+use crate::counting::{count_of, counts_of, discovered};
 
 /// Handle of a stream in memory; clones share the blocks.
 ///
@@ -260,14 +260,7 @@ impl Source for MemorySource {
             end = end.min(start.saturating_add(limit));
         }
         self.offered.store(end, Ordering::Relaxed);
-        Ok(if end > start {
-            Discovery::Increment(Increment {
-                end: Offset::count(end),
-                detail: Value::Null,
-            })
-        } else {
-            Discovery::Nothing
-        })
+        Ok(discovered(start, end))
     }
 
     async fn splits(&self, range: &OffsetRange, _parallelism: usize) -> Result<Vec<Split>> {

@@ -12,14 +12,13 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_core::{
-    Admission, BatchStream, Clock, CreateOutcome, Discovery, Error, Increment, Offset, OffsetRange,
-    Options, Result, Source, SourceContext, SourceProvider, Split, Storage, options,
+    Admission, BatchStream, Clock, CreateOutcome, Discovery, Error, Offset, OffsetRange, Options,
+    Result, Source, SourceContext, SourceProvider, Split, Storage, options,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::rows::{RateRows, schema};
-use crate::counting::{count_of, counts_of};
+use crate::counting::{count_of, counts_of, discovered};
 
 const OWNER: &str = "source 'rate'";
 const KNOWN_OPTIONS: &[&str] = &["rowsPerSecond", "rampUpTime", "numPartitions"];
@@ -212,14 +211,7 @@ impl Source for RateSource {
             .max(start);
         self.values_by(end)?;
         self.offered.store(end, Ordering::Relaxed);
-        Ok(if end > start {
-            Discovery::Increment(Increment {
-                end: Offset::count(end),
-                detail: Value::Null,
-            })
-        } else {
-            Discovery::Nothing
-        })
+        Ok(discovered(start, end))
     }
 
     async fn splits(&self, range: &OffsetRange, parallelism: usize) -> Result<Vec<Split>> {

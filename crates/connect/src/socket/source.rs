@@ -4,7 +4,6 @@
 //! restarts; lines that a dead process had received and not committed are skipped with a warning.
 
 use std::{
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,10 +18,9 @@ use arrow::{
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use headwater_core::{
-    Admission, BatchStream, Clock, Discovery, Error, Increment, Offset, OffsetRange, Options,
-    Result, Source, SourceContext, SourceProvider, Split,
+    Admission, BatchStream, Clock, Discovery, Error, Offset, OffsetRange, Options, Result, Source,
+    SourceContext, SourceProvider, Split,
 };
-use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     net::TcpStream,
@@ -33,7 +31,7 @@ use super::{
     address::Address,
     buffer::{Line, LineBuffer},
 };
-use crate::counting::{count_of, counts_of, even_pieces};
+use crate::counting::{count_of, counts_of, discovered, numbers_of, splits_of};
 
 const OWNER: &str = "source 'socket'";
 const KNOWN_OPTIONS: &[&str] = &["host", "port", "includeTimestamp", "reconnectInterval"];
@@ -219,14 +217,7 @@ impl Source for SocketSource {
             .min(self.frozen_at.load(Ordering::Relaxed))
             .max(start);
         self.offered.store(end, Ordering::Relaxed);
-        Ok(if end > start {
-            Discovery::Increment(Increment {
-                end: Offset::count(end),
-                detail: Value::Null,
-            })
-        } else {
-            Discovery::Nothing
-        })
+        Ok(discovered(start, end))
     }
 
     async fn splits(&self, range: &OffsetRange, parallelism: usize) -> Result<Vec<Split>> {
@@ -240,23 +231,11 @@ impl Source for SocketSource {
                 "lines were lost with the process that had received them: a socket cannot be read again"
             );
         }
-        even_pieces(received, parallelism)
-            .into_iter()
-            .map(|lines| {
-                Ok(Split {
-                    estimated_rows: Some(lines.end - lines.start),
-                    descriptor: serde_json::to_value(lines)?,
-                })
-            })
-            .collect()
+        splits_of(received, parallelism)
     }
 
     fn open(&self, split: &Split, projection: Option<&[usize]>) -> Result<BatchStream> {
-        let numbers: Range<u64> =
-            serde_json::from_value(split.descriptor.clone()).map_err(|error| {
-                Error::data(format!("{OWNER} cannot read split {}", split.descriptor))
-                    .with_source(error)
-            })?;
+        let numbers = numbers_of(OWNER, split)?;
         let (buffer, schema) = (Arc::clone(&self.buffer), self.schema());
         let projection = projection.map(<[usize]>::to_vec);
         Ok(stream::once(async move {

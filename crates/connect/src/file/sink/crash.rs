@@ -12,18 +12,14 @@ use arrow::{
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use headwater_core::{
-    Epoch, EpochWrite, Options, OutputMode, PartWrite, PreparedPart, QueryId, Result, RunId,
-    SinkContext, SinkProvider, Storage, clock::ManualClock,
-};
-use headwater_log::{
-    MemoryStorage,
-    store::{Loss, SimMachine},
-};
+use headwater_core::{Options, PartWrite, PreparedPart, Result, SinkProvider, Storage};
+use headwater_log::store::{Loss, SimMachine};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use uuid::Uuid;
 
-use super::whole_epochs_in;
+use super::{
+    tests::{context, write},
+    whole_epochs_in,
+};
 use crate::{
     conformance::sink_schema,
     file::{FileFormat, FileSinkProvider},
@@ -52,15 +48,6 @@ fn all_ids() -> Vec<i64> {
         .collect()
 }
 
-fn write(epoch: u64, run: u128) -> EpochWrite {
-    EpochWrite {
-        query: QueryId(Uuid::from_u128(7 << 96)),
-        run: RunId(Uuid::from_u128(run << 96)),
-        epoch: Epoch(epoch),
-        mode: OutputMode::Append,
-    }
-}
-
 /// One process: goes on from what is on the machine until all epochs are published, or until the power fails.
 async fn process(machine: &SimMachine, run: u128) -> Result<()> {
     let log = machine.storage("checkpoint");
@@ -71,16 +58,7 @@ async fn process(machine: &SimMachine, run: u128) -> Result<()> {
         vec!["name".to_owned()],
     )?
     .with_storage(Arc::new(machine.storage("out")));
-    let sink = provider
-        .create(SinkContext {
-            query: QueryId(Uuid::from_u128(7 << 96)),
-            query_name: None,
-            schema: sink_schema(),
-            mode: OutputMode::Append,
-            storage: Arc::new(MemoryStorage::new()),
-            clock: Arc::new(ManualClock::at(0)),
-        })
-        .await?;
+    let sink = provider.create(context(sink_schema())).await?;
     for epoch in 0..EPOCHS {
         let commit = format!("commits/{epoch:03}");
         let committed = match log.read(&commit).await? {

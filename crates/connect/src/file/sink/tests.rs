@@ -28,7 +28,7 @@ fn options(pairs: &[(&str, &str)]) -> Options {
     pairs.iter().copied().collect()
 }
 
-fn context(schema: SchemaRef) -> SinkContext {
+pub(super) fn context(schema: SchemaRef) -> SinkContext {
     SinkContext {
         query: QueryId(Uuid::from_u128(7 << 96)),
         query_name: None,
@@ -39,7 +39,7 @@ fn context(schema: SchemaRef) -> SinkContext {
     }
 }
 
-fn write(epoch: u64, run: u128) -> EpochWrite {
+pub(super) fn write(epoch: u64, run: u128) -> EpochWrite {
     EpochWrite {
         query: QueryId(Uuid::from_u128(7 << 96)),
         run: RunId(Uuid::from_u128(run << 96)),

@@ -17,12 +17,12 @@ use regex::Regex;
 use super::{
     DecodedStream,
     blocks::{Splitter, blocks},
-    records::{RecordDecoder, Records},
+    records::{RecordDecoder, Records, Selection},
 };
 use crate::file::source::{
-    columns::{Decoded, Layout},
+    columns::Layout,
     folder::{FileEntry, Folder},
-    options::{CsvDialect, ParseMode, SourceOptions},
+    options::{CsvDialect, SourceOptions},
 };
 
 pub(super) fn open(
@@ -31,29 +31,13 @@ pub(super) fn open(
     layout: &Layout,
     options: &SourceOptions,
 ) -> DecodedStream {
-    // Whether a row is malformed must not depend on what a query happens to read of it.
-    let all = options.mode != ParseMode::Permissive || layout.wants_corrupt;
-    let columns: Vec<usize> = if all {
-        (0..layout.file_fields.len()).collect()
-    } else {
-        layout.wanted.clone()
-    };
-    let keep: Vec<usize> = if all {
-        layout.wanted.clone()
-    } else {
-        (0..columns.len()).collect()
-    };
-    let decoder = match CsvDecoder::new(layout, columns, &options.csv) {
+    let selection = Selection::of(layout, options.mode);
+    let decoder = match CsvDecoder::new(layout, selection.decoded.clone(), &options.csv) {
         Ok(decoder) => decoder,
         Err(error) => return stream::iter([Err(error)]).boxed(),
     };
     let path = file.path.clone();
-    let records = Records {
-        decoder,
-        mode: options.mode,
-        wants_corrupt: layout.wants_corrupt,
-        path: path.clone(),
-    };
+    let records = Records::new(decoder, selection, layout, options, path.clone());
     let dialect = options.csv.clone();
     let mut header_due = dialect.header;
     let splitter = splitter(&dialect);
@@ -70,16 +54,7 @@ pub(super) fn open(
                 }
             }
             let decoded = records.decode(&block.text, block.first_line, &lines);
-            let keep = keep.clone();
-            Ok::<_, Error>(stream::iter(decoded).map_ok(move |decoded| {
-                Decoded {
-                    columns: keep
-                        .iter()
-                        .map(|index| Arc::clone(&decoded.columns[*index]))
-                        .collect(),
-                    ..decoded
-                }
-            }))
+            Ok::<_, Error>(stream::iter(decoded))
         })
         .try_flatten()
         .boxed()

@@ -15,12 +15,12 @@ use super::{
     DecodedStream,
     blocks::{Splitter, blocks},
     json_time,
-    records::{RecordDecoder, Records},
+    records::{RecordDecoder, Records, Selection},
 };
 use crate::file::source::{
-    columns::{Decoded, Layout},
+    columns::Layout,
     folder::{FileEntry, Folder},
-    options::{ParseMode, SourceOptions},
+    options::SourceOptions,
 };
 
 pub(super) fn open(
@@ -29,33 +29,15 @@ pub(super) fn open(
     layout: &Layout,
     options: &SourceOptions,
 ) -> DecodedStream {
-    // Whether a row is malformed must not depend on what a query happens to read of it.
-    let all = options.mode != ParseMode::Permissive || layout.wants_corrupt;
-    let (fields, keep) = if all {
-        (layout.file_fields.clone(), layout.wanted.clone())
-    } else {
-        let wanted = layout.wanted_fields();
-        let keep = (0..wanted.len()).collect();
-        (wanted, keep)
-    };
-    let records = Records {
-        decoder: JsonDecoder::new(fields),
-        mode: options.mode,
-        wants_corrupt: layout.wants_corrupt,
-        path: file.path.clone(),
-    };
+    let selection = Selection::of(layout, options.mode);
+    let fields = selection.decoded.iter();
+    let fields = fields.map(|index| Arc::clone(&layout.file_fields[*index]));
+    let decoder = JsonDecoder::new(fields.collect());
+    let records = Records::new(decoder, selection, layout, options, file.path.clone());
     blocks(folder, file, Splitter::Lines)
         .map_ok(move |block| {
             let lines = object_lines(&block.text);
-            let decoded = records.decode(&block.text, block.first_line, &lines);
-            let keep = keep.clone();
-            stream::iter(decoded).map_ok(move |decoded| Decoded {
-                columns: keep
-                    .iter()
-                    .map(|index| Arc::clone(&decoded.columns[*index]))
-                    .collect(),
-                ..decoded
-            })
+            stream::iter(records.decode(&block.text, block.first_line, &lines))
         })
         .try_flatten()
         .boxed()

@@ -8,7 +8,10 @@ use arrow::{datatypes::DataType, error::ArrowError};
 use headwater_core::{Error, Result};
 
 use super::{BATCH_ROWS, join};
-use crate::file::source::{columns::Decoded, options::ParseMode};
+use crate::file::source::{
+    columns::{Decoded, Layout},
+    options::{ParseMode, SourceOptions},
+};
 
 /// A text format.
 pub(super) trait RecordDecoder: Send {
@@ -19,16 +22,59 @@ pub(super) trait RecordDecoder: Send {
     fn salvage(&self, text: &[u8]) -> Result<Vec<ArrayRef>>;
 }
 
+/// Which of the file's columns are decoded, and which of those are wanted.
+pub(super) struct Selection {
+    pub(super) decoded: Vec<usize>,
+    wanted: Vec<usize>,
+}
+
+impl Selection {
+    /// Whether a row is malformed must not depend on what a query happens to read of it: all columns are decoded where
+    /// it makes a difference.
+    pub(super) fn of(layout: &Layout, mode: ParseMode) -> Self {
+        if mode != ParseMode::Permissive || layout.wants_corrupt {
+            Self {
+                decoded: (0..layout.file_fields.len()).collect(),
+                wanted: layout.wanted.clone(),
+            }
+        } else {
+            Self {
+                decoded: layout.wanted.clone(),
+                wanted: (0..layout.wanted.len()).collect(),
+            }
+        }
+    }
+}
+
 /// Decodes the records of a file.
 pub(super) struct Records<D> {
     pub(super) decoder: D,
-    pub(super) mode: ParseMode,
-    pub(super) wants_corrupt: bool,
-    pub(super) path: String,
+    /// Which of the decoder's columns are wanted.
+    wanted: Vec<usize>,
+    mode: ParseMode,
+    wants_corrupt: bool,
+    path: String,
 }
 
 impl<D: RecordDecoder> Records<D> {
-    /// Decodes a block. `records` are where its records are.
+    /// The records of the file at `path`; `decoder` decodes the columns that `selection` says.
+    pub(super) fn new(
+        decoder: D,
+        selection: Selection,
+        layout: &Layout,
+        options: &SourceOptions,
+        path: String,
+    ) -> Self {
+        Self {
+            decoder,
+            wanted: selection.wanted,
+            mode: options.mode,
+            wants_corrupt: layout.wants_corrupt,
+            path,
+        }
+    }
+
+    /// Decodes a block, the wanted columns of it. `records` are where its records are.
     pub(super) fn decode(
         &self,
         text: &[u8],
@@ -41,9 +87,20 @@ impl<D: RecordDecoder> Records<D> {
                 let mut parts = Vec::new();
                 self.narrow(text, first_line, records, &mut parts)
                     .and_then(|()| join(parts))
+                    .map(|decoded| decoded.map(|decoded| self.selected(decoded)))
                     .transpose()
             })
             .collect()
+    }
+
+    fn selected(&self, decoded: Decoded) -> Decoded {
+        let columns = self.wanted.iter();
+        Decoded {
+            columns: columns
+                .map(|index| Arc::clone(&decoded.columns[*index]))
+                .collect(),
+            ..decoded
+        }
     }
 
     fn narrow(
