@@ -9,6 +9,7 @@ use datafusion::{
     datasource::MemTable,
     execution::{SessionState, SessionStateBuilder},
     logical_expr::{AggregateUDF, Expr, ScalarUDF},
+    physical_optimizer::optimizer::PhysicalOptimizer,
     prelude::{SessionConfig, SessionContext},
 };
 use headwater_connect::{memory::MemoryStream, registry::ConnectorRegistry};
@@ -16,7 +17,7 @@ use headwater_core::{Clock, Error, Result, SourceProvider, SystemClock};
 use headwater_engine::{Settings, StreamingQueryManager};
 use headwater_ops::processor::{GroupFunction, IntoColumns, ProcessorRegistry, StatefulProcessor};
 use headwater_plan::StreamTable;
-use headwater_sql::SqlFrontEnd;
+use headwater_sql::{SqlFrontEnd, guarded_rules};
 
 use crate::{
     batch_reader::BatchReader,
@@ -329,6 +330,7 @@ impl SessionBuilder {
             .configure(builder)
             .with_analyzer_rule(Arc::new(BatchWindows))
             .with_query_planner(Arc::new(BatchPlanner))
+            .with_physical_optimizer_rules(guarded_rules(&PhysicalOptimizer::new().rules))
             .with_physical_optimizer_rule(Arc::new(CheckedArithmetic))
             .build();
         // The default catalog exists now. States derived from this one share it, and must not put an empty one there.

@@ -7,11 +7,13 @@ use std::ops::ControlFlow;
 
 use datafusion::common::{Result, plan_err};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, ExactNumberInfo, Expr, Function,
-    FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
-    NullTreatment, ObjectName, Select, SelectItem, TimezoneInfo, UnaryOperator, Value, VisitMut,
-    VisitorMut,
+    AccessExpr, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DataType, ExactNumberInfo, Expr,
+    Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr,
+    Ident, NullTreatment, ObjectName, Select, SelectItem, TimezoneInfo, UnaryOperator, Value,
+    VisitMut, VisitorMut, helpers::attached_token::AttachedToken,
 };
+
+use crate::lambdas;
 
 /// A call of `name` with positional arguments.
 pub(crate) fn call(name: &str, args: Vec<Expr>) -> Expr {
@@ -71,6 +73,10 @@ pub(crate) fn rewrite(expr: &mut Expr) -> Result<()> {
             Some(call("negative", vec![(**expr).clone()]))
         }
         Expr::UnaryOp {
+            op: UnaryOperator::BangNot,
+            expr,
+        } => Some(not((**expr).clone())),
+        Expr::UnaryOp {
             op: UnaryOperator::BitwiseNot,
             expr,
         } => Some(call("bitwise_not", vec![(**expr).clone()])),
@@ -105,6 +111,23 @@ pub(crate) fn rewrite(expr: &mut Expr) -> Result<()> {
         Expr::CompoundFieldAccess { root, access_chain } => Some(field_accesses(
             (**root).clone(),
             std::mem::take(access_chain),
+        )),
+        Expr::Lambda(lambda) => {
+            lambdas::fields_of_parameters(lambda);
+            None
+        }
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::PGBitwiseShiftLeft,
+            right,
+        } => Some(call("shiftleft", vec![(**left).clone(), (**right).clone()])),
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::PGBitwiseShiftRight,
+            right,
+        } => Some(call(
+            "shiftright",
+            vec![(**left).clone(), (**right).clone()],
         )),
         Expr::Struct { values, .. } => Some(named_struct(std::mem::take(values))),
         _ => None,
@@ -154,12 +177,12 @@ fn field_accesses(root: Expr, chain: Vec<AccessExpr>) -> Expr {
     with_subscripts(value, &mut subscripts)
 }
 
-fn name_of(function: &Function) -> String {
+pub(crate) fn name_of(function: &Function) -> String {
     function.name.to_string().to_ascii_lowercase()
 }
 
 /// The positional arguments; `None` if there are others.
-fn args_of(function: &Function) -> Option<Vec<&Expr>> {
+pub(crate) fn args_of(function: &Function) -> Option<Vec<&Expr>> {
     let FunctionArguments::List(list) = &function.args else {
         return Some(vec![]);
     };
@@ -192,7 +215,6 @@ const RENAMED: &[(&str, &str)] = &[
     ("now", "current_timestamp"),
     ("regexp", "regexp_like"),
     ("rlike", "regexp_like"),
-    ("sequence", "generate_series"),
     ("sha", "sha1"),
     ("sign", "signum"),
     ("startswith", "starts_with"),
@@ -220,7 +242,46 @@ fn rewrite_call(function: &mut Function) -> Result<Option<Expr>> {
     };
     let args: Vec<Expr> = args.into_iter().cloned().collect();
     let name = name_of(function);
+    if let Some(replacement) = lambdas::of_several(&name, &args) {
+        return Ok(Some(replacement));
+    }
     let replacement = match (name.as_str(), args.as_slice()) {
+        ("arrays_zip", _) if !args.is_empty() => lambdas::arrays_zip(&args),
+        ("trunc", [date, unit]) => call(
+            "trunc",
+            vec![cast(date.clone(), DataType::Date), unit.clone()],
+        ),
+        ("to_timestamp_ltz", _) => call("to_timestamp", args.clone()),
+        ("to_timestamp_ntz", [x]) => cast(
+            x.clone(),
+            DataType::Custom(ObjectName::from(vec![Ident::new("TIMESTAMP_NTZ")]), vec![]),
+        ),
+        ("space", [count]) => call("repeat", vec![text(" "), count.clone()]),
+        ("factorial", [n]) => call_like(
+            function,
+            "factorial",
+            vec![cast(n.clone(), DataType::Int(None))],
+        ),
+        ("replace", [x, part]) => call("replace", vec![x.clone(), part.clone(), text("")]),
+        ("position", [part, x, ..]) => {
+            let from = args.get(2).cloned();
+            let args = [part.clone(), x.clone()].into_iter().chain(from);
+            call("locate", args.collect())
+        }
+        ("regexp_substr", [x, pattern]) => {
+            let found = call(
+                "regexp_extract",
+                vec![x.clone(), pattern.clone(), number("0")],
+            );
+            call("nullif", vec![found, text("")])
+        }
+        ("decode", [x, first, second, rest @ ..]) => {
+            let mut pairs = vec![first.clone(), second.clone()];
+            pairs.extend_from_slice(rest);
+            decode(x, pairs)
+        }
+        ("encode", [x, charset]) if is_utf8(charset) => cast(x.clone(), DataType::Binary(None)),
+        ("decode", [x, charset]) if is_utf8(charset) => cast(x.clone(), DataType::String(None)),
         ("isnull", [x]) => Expr::IsNull(Box::new(x.clone())),
         ("isnotnull", [x]) => Expr::IsNotNull(Box::new(x.clone())),
         ("equal_null", [a, b]) => binary(a, BinaryOperator::Spaceship, b),
@@ -282,6 +343,34 @@ fn rewrite_call(function: &mut Function) -> Result<Option<Expr>> {
     Ok(Some(replacement))
 }
 
+/// `decode(x, 1, 'a', 2, 'b', 'else')`: the value behind the first that is the same as `x`, NULL included.
+fn decode(x: &Expr, pairs: Vec<Expr>) -> Expr {
+    let mut conditions = Vec::new();
+    let mut pairs = pairs.into_iter().peekable();
+    let mut otherwise = None;
+    while let Some(first) = pairs.next() {
+        match pairs.next() {
+            Some(result) => conditions.push(CaseWhen {
+                condition: binary(x, BinaryOperator::Spaceship, &first),
+                result,
+            }),
+            None => otherwise = Some(Box::new(first)),
+        }
+    }
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions,
+        else_result: otherwise,
+    }
+}
+
+fn is_utf8(charset: &Expr) -> bool {
+    crate::rewrite::literal_text(charset)
+        .is_some_and(|name| name.eq_ignore_ascii_case("utf-8") || name.eq_ignore_ascii_case("utf8"))
+}
+
 /// The same call with another name and other arguments: FILTER, OVER and the like are kept.
 fn call_like(function: &Function, name: &str, args: Vec<Expr>) -> Expr {
     let Expr::Function(mut made) = call(name, args) else {
@@ -301,7 +390,7 @@ fn call_like(function: &Function, name: &str, args: Vec<Expr>) -> Expr {
 }
 
 /// `bigint(x)` and the like are casts.
-fn type_named(name: &str) -> Option<DataType> {
+pub(crate) fn type_named(name: &str) -> Option<DataType> {
     Some(match name {
         "bigint" => DataType::BigInt(None),
         "int" => DataType::Int(None),
@@ -345,7 +434,7 @@ fn not(expr: Expr) -> Expr {
 }
 
 /// `struct(a, b + 1, c AS d)`: fields are called by their column, by their alias, or `col2` by their place.
-fn named_struct(values: Vec<Expr>) -> Expr {
+pub(crate) fn named_struct(values: Vec<Expr>) -> Expr {
     let mut args = Vec::with_capacity(values.len() * 2);
     for (i, value) in values.into_iter().enumerate() {
         let (name, value) = match value {

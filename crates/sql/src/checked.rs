@@ -1,7 +1,7 @@
 //! Arithmetic that fails where integers leave their range, instead of wrapping around.
 //!
 //! DataFusion's physical `BinaryExpr` can check but is never told to: this pass tells it, in every expression of the
-//! plan nodes that compute. `-x` becomes `0 - x`, which can be checked too. Nodes it does not know are left alone;
+//! plan nodes that compute, and what guards what can fail (`crate::guarded`). `-x` becomes `0 - x`, which can be checked too. Nodes it does not know are left alone;
 //! whoever plans nodes of their own passes their expressions through [`checked_expression`].
 
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::projection::ProjectionExec;
+
+use crate::guarded::guarded;
 
 /// Makes every `+`, `-` and `*` of integers in `plan` fail on overflow.
 ///
@@ -56,6 +58,9 @@ fn checked_operator(
         {
             let checked = binary.clone().with_fail_on_overflow(true);
             return Ok(Transformed::yes(Arc::new(checked)));
+        }
+        if let Some(guarded) = guarded(binary, schema)? {
+            return Ok(Transformed::yes(guarded));
         }
     }
     if let Some(negative) = expr.downcast_ref::<NegativeExpr>() {

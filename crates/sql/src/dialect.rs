@@ -78,6 +78,14 @@ impl Dialect for SparkDialect {
         true
     }
 
+    fn supports_order_by_all(&self) -> bool {
+        true
+    }
+
+    fn supports_bitwise_shift_operators(&self) -> bool {
+        true
+    }
+
     fn supports_cte_without_as(&self) -> bool {
         true
     }

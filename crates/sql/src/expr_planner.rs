@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::planner::{
@@ -15,6 +15,8 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::functions::arithmetic::DIVIDE;
 use crate::functions::datetime::is_fractional_field;
+use crate::functions::scalar::{is_text, timestamp};
+use crate::interval::MICROS_PER_DAY;
 
 /// Plans operators by Spark's rules. It is asked before DataFusion's own planners.
 #[derive(Debug)]
@@ -72,6 +74,10 @@ impl SparkExprPlanner {
     ) -> Result<Option<Expr>> {
         let (l, r) = (left.get_type(schema)?, right.get_type(schema)?);
         let number = |t: &DataType| t.is_numeric() || *t == DataType::Null;
+        if let Some((left, right)) = text_as_number(op, left, &l, right, &r) {
+            let planned = self.binary(op, &left, &right, schema)?;
+            return Ok(planned.or_else(|| Some(binary_expr(left, arithmetic(op)?, right))));
+        }
         if l.is_decimal() && r.is_floating() && *op != BinaryOperator::MyIntegerDivide {
             return self
                 .with_doubles(
@@ -117,6 +123,14 @@ impl SparkExprPlanner {
                     "date_sub"
                 };
                 match (&l, &r) {
+                    // A date and hours are a timestamp.
+                    (DataType::Date32, DataType::Interval(_)) if has_part_of_day(right) => {
+                        let op = match op {
+                            BinaryOperator::Plus => Operator::Plus,
+                            _ => Operator::Minus,
+                        };
+                        binary_expr(cast(left.clone(), timestamp()), op, right.clone())
+                    }
                     (DataType::Date32, days) if days.is_integer() => {
                         self.call(shift, vec![left.clone(), right.clone()])?
                     }
@@ -131,9 +145,108 @@ impl SparkExprPlanner {
             BinaryOperator::Multiply | BinaryOperator::Modulo => {
                 return Ok(narrowed(op, left, &l, right, &r));
             }
-            _ => return Ok(None),
+            _ => match (comparison(op), flag_and_text(&l, &r)) {
+                (Some(op), true) => binary_expr(flag(left, &l), op, flag(right, &r)),
+                (Some(op), false) => match compared_durations(left, &l, right, &r) {
+                    Some((left, right)) => binary_expr(left, op, right),
+                    None => return Ok(None),
+                },
+                _ => return Ok(None),
+            },
         };
         Ok(Some(planned))
+    }
+}
+
+fn comparison(op: &BinaryOperator) -> Option<Operator> {
+    Some(match op {
+        BinaryOperator::Eq => Operator::Eq,
+        BinaryOperator::NotEq => Operator::NotEq,
+        BinaryOperator::Lt => Operator::Lt,
+        BinaryOperator::LtEq => Operator::LtEq,
+        BinaryOperator::Gt => Operator::Gt,
+        BinaryOperator::GtEq => Operator::GtEq,
+        BinaryOperator::Spaceship => Operator::IsNotDistinctFrom,
+        _ => return None,
+    })
+}
+
+fn arithmetic(op: &BinaryOperator) -> Option<Operator> {
+    Some(match op {
+        BinaryOperator::Plus => Operator::Plus,
+        BinaryOperator::Minus => Operator::Minus,
+        BinaryOperator::Multiply => Operator::Multiply,
+        BinaryOperator::Divide => Operator::Divide,
+        BinaryOperator::Modulo => Operator::Modulo,
+        _ => return None,
+    })
+}
+
+/// A text that is computed with becomes a number: BIGINT beside a whole number, else DOUBLE.
+fn text_as_number(
+    op: &BinaryOperator,
+    left: &Expr,
+    l: &DataType,
+    right: &Expr,
+    r: &DataType,
+) -> Option<(Expr, Expr)> {
+    arithmetic(op)?;
+    let number = |other: &DataType| match other {
+        other if other.is_integer() => Some(DataType::Int64),
+        other if other.is_numeric() => Some(DataType::Float64),
+        _ => None,
+    };
+    match (is_text(l), is_text(r)) {
+        (true, false) => Some((cast(left.clone(), number(r)?), right.clone())),
+        (false, true) => Some((left.clone(), cast(right.clone(), number(l)?))),
+        _ => None,
+    }
+}
+
+/// Whether a constant interval has hours, minutes or seconds.
+fn has_part_of_day(interval: &Expr) -> bool {
+    matches!(interval, Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _)
+        if interval.nanoseconds != 0)
+}
+
+/// A constant interval of days and less, in microseconds.
+fn duration(interval: &Expr) -> Option<Expr> {
+    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = interval else {
+        return None;
+    };
+    let days = i64::from(interval.days).checked_mul(MICROS_PER_DAY)?;
+    let micros = days.checked_add(interval.nanoseconds / 1_000)?;
+    (interval.months == 0).then(|| lit(ScalarValue::DurationMicrosecond(Some(micros))))
+}
+
+/// `end - start > INTERVAL 1 DAY`: the difference of two times has no days, only microseconds.
+fn compared_durations(
+    left: &Expr,
+    l: &DataType,
+    right: &Expr,
+    r: &DataType,
+) -> Option<(Expr, Expr)> {
+    let micros = DataType::Duration(TimeUnit::Microsecond);
+    match (l, r) {
+        (DataType::Duration(_), DataType::Interval(_)) => {
+            Some((cast(left.clone(), micros), duration(right)?))
+        }
+        (DataType::Interval(_), DataType::Duration(_)) => {
+            Some((duration(left)?, cast(right.clone(), micros)))
+        }
+        _ => None,
+    }
+}
+
+/// `flag = 'true'` compares flags.
+fn flag_and_text(left: &DataType, right: &DataType) -> bool {
+    matches!((left, right), (DataType::Boolean, other) | (other, DataType::Boolean) if is_text(other))
+}
+
+fn flag(expr: &Expr, data_type: &DataType) -> Expr {
+    match data_type {
+        DataType::Boolean => expr.clone(),
+        _ => cast(expr.clone(), DataType::Boolean),
     }
 }
 

@@ -91,9 +91,117 @@ impl CalendarInterval {
         }
     }
 
+    /// Reads the text of `INTERVAL '<text>' <from> TO <to>`: `2-6` from YEAR to MONTH, `1 02:03:04.5` from DAY to SECOND
+    /// and its parts, with a sign before it or none.
+    ///
+    /// # Errors
+    /// When there is no such pair of units, the text has another form, or a field is out of its range.
+    pub fn parse_range(text: &str, from: &str, to: &str) -> Result<Self> {
+        let trimmed = text.trim();
+        let (negative, fields) = match trimmed.strip_prefix(['-', '+']) {
+            Some(rest) => (trimmed.starts_with('-'), rest),
+            None => (false, trimmed),
+        };
+        let unsigned = match range_fields(from, to) {
+            Some(fields_of) => fields_of.read(fields),
+            None => {
+                return plan_err!(
+                    "there is no interval from {from} to {to}: use YEAR TO MONTH, or two of DAY, HOUR, MINUTE and SECOND in this order"
+                );
+            }
+        };
+        match unsigned {
+            Some(total) if negative => Ok(Self {
+                months: -total.months,
+                micros: -total.micros,
+            }),
+            Some(total) => Ok(total),
+            None => plan_err!(
+                "'{text}' is not an interval from {from} to {to}: write for example INTERVAL '1-6' YEAR TO MONTH or INTERVAL '1 02:03:04.5' DAY TO SECOND"
+            ),
+        }
+    }
+
+    /// The interval as a literal's text, in units that keep apart what differs in length.
+    pub fn literal(self) -> String {
+        format!("{} months {} microseconds", self.months, self.micros)
+    }
+
+    /// The interval the other way.
+    ///
+    /// # Errors
+    /// When it is the least there is.
+    pub fn negated(self) -> Result<Self> {
+        match (self.months.checked_neg(), self.micros.checked_neg()) {
+            (Some(months), Some(micros)) => Ok(Self { months, micros }),
+            _ => plan_err!("the interval is out of range"),
+        }
+    }
+
     /// Whether the whole is below zero, a month counted as 31 days.
     pub fn is_negative(self) -> bool {
         i128::from(self.months) * 31 * i128::from(MICROS_PER_DAY) + i128::from(self.micros) < 0
+    }
+}
+
+/// The fields of an interval from one unit to another, the first without a bound.
+struct RangeFields {
+    /// Their units, and how many of each there may be.
+    units: &'static [(&'static str, i64)],
+}
+
+/// The units from a day to a second, in order. A month is the only field of its kind.
+const DAY_TO_SECOND: &[(&str, i64)] = &[
+    ("day", i64::MAX),
+    ("hour", 23),
+    ("minute", 59),
+    ("second", 59),
+];
+const YEAR_TO_MONTH: &[(&str, i64)] = &[("year", i64::MAX), ("month", 11)];
+
+fn range_fields(from: &str, to: &str) -> Option<RangeFields> {
+    let find = |units: &[(&str, i64)], word: &str| {
+        units
+            .iter()
+            .position(|(unit, _)| unit.eq_ignore_ascii_case(word))
+    };
+    [YEAR_TO_MONTH, DAY_TO_SECOND]
+        .into_iter()
+        .find_map(|units| {
+            let (first, last) = (find(units, from)?, find(units, to)?);
+            (first < last).then(|| RangeFields {
+                units: &units[first..=last],
+            })
+        })
+}
+
+impl RangeFields {
+    /// The sum of the fields; a space stands behind a day, `-` behind a year, `:` behind all others.
+    fn read(&self, text: &str) -> Option<CalendarInterval> {
+        let mut total = CalendarInterval::default();
+        let mut rest = text;
+        for (place, (unit, most)) in self.units.iter().enumerate() {
+            let is_last = place + 1 == self.units.len();
+            let (field, behind) = match *unit {
+                _ if is_last => (rest, ""),
+                "day" => rest.split_once(char::is_whitespace)?,
+                "year" => rest.split_once('-')?,
+                _ => rest.split_once(':')?,
+            };
+            let field = if place == 0 {
+                field
+            } else {
+                field.trim_start()
+            };
+            let whole = field.split_once('.').map_or(field, |(whole, _)| whole);
+            let digits = !whole.is_empty() && whole.bytes().all(|b| b.is_ascii_digit());
+            if !digits || (place > 0 && whole.parse::<i64>().ok()? > *most) {
+                return None;
+            }
+            total = total.plus(field, unit).ok()?;
+            rest = behind;
+        }
+        Some(total)
     }
 }
 
@@ -177,6 +285,49 @@ mod tests {
                 CalendarInterval::parse(text).expect(text),
                 CalendarInterval { months, micros },
                 "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn fields_from_one_unit_to_another_add_up() {
+        let cases = [
+            ("2-6", "YEAR", "MONTH", 30, 0),
+            ("-1-1", "year", "month", -13, 0),
+            ("1 02", "DAY", "HOUR", 0, 26 * 3_600_000_000),
+            ("1 02:03", "DAY", "MINUTE", 0, 93_780_000_000),
+            ("0 00:00:10", "DAY", "SECOND", 0, 10_000_000),
+            ("+1 2:3:4.5", "DAY", "SECOND", 0, 93_784_500_000),
+            ("30:01", "HOUR", "MINUTE", 0, 108_060_000_000),
+            ("1:02:03", "HOUR", "SECOND", 0, 3_723_000_000),
+            ("-90:00.25", "MINUTE", "SECOND", 0, -5_400_250_000),
+        ];
+        for (text, from, to, months, micros) in cases {
+            assert_eq!(
+                CalendarInterval::parse_range(text, from, to).expect(text),
+                CalendarInterval { months, micros },
+                "{text} {from} TO {to}"
+            );
+        }
+    }
+
+    #[test]
+    fn fields_that_are_none_are_refused() {
+        for (text, from, to) in [
+            ("1-12", "YEAR", "MONTH"),
+            ("1 24", "DAY", "HOUR"),
+            ("1:60", "HOUR", "MINUTE"),
+            ("1", "HOUR", "MINUTE"),
+            ("1:2:3", "HOUR", "MINUTE"),
+            ("1.5:2", "HOUR", "MINUTE"),
+            ("--1:2", "HOUR", "MINUTE"),
+            ("1 1:1:1", "SECOND", "DAY"),
+            ("1-1", "YEAR", "DAY"),
+            ("", "DAY", "SECOND"),
+        ] {
+            assert!(
+                CalendarInterval::parse_range(text, from, to).is_err(),
+                "{text} {from} TO {to}"
             );
         }
     }

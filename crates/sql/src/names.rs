@@ -6,11 +6,12 @@
 use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    BinaryOperator, CastKind, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, Ident, ObjectNamePart, Select, SelectItem, TableFactor, UnaryOperator,
     Value,
 };
 
+use crate::calls::type_named;
 use crate::window_refs::{WindowKeys, window_name};
 
 /// Gives an alias to every column of the SELECT list that DataFusion would call otherwise.
@@ -62,8 +63,19 @@ fn column_name(expr: &Expr, relations: &Relations, keys: &WindowKeys) -> Option<
             match name.as_str() {
                 "posexplode" | "posexplode_outer" => None,
                 "explode" | "explode_outer" => Some("col".to_owned()),
+                "inline" | "inline_outer" | "stack" => None,
                 "window_time" => Some(name),
                 _ => Some(window_name(expr).map_or_else(|| relations.spell(expr), str::to_owned)),
+            }
+        }
+        // A column keeps its name when it is cast.
+        Expr::Cast { expr: column, .. }
+            if matches!(**column, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) =>
+        {
+            match column.as_ref() {
+                Expr::Identifier(name) => Some(name.value.clone()),
+                Expr::CompoundIdentifier(parts) => parts.last().map(|part| part.value.clone()),
+                _ => None,
             }
         }
         _ => Some(relations.spell(expr)),
@@ -212,10 +224,17 @@ impl Relations {
                 }
             }
             Expr::Cast {
-                expr, data_type, ..
+                kind,
+                expr,
+                data_type,
+                ..
             } => {
+                let cast = match kind {
+                    CastKind::TryCast => "TRY_CAST",
+                    _ => "CAST",
+                };
                 format!(
-                    "CAST({} AS {})",
+                    "{cast}({} AS {})",
                     self.spell(expr),
                     data_type.to_string().to_ascii_uppercase()
                 )
@@ -251,6 +270,12 @@ impl Relations {
         let FunctionArguments::List(list) = &function.args else {
             return format!("{name}()");
         };
+        // `bigint(x)` and the like are casts that nobody wrote.
+        if let [FunctionArg::Unnamed(FunctionArgExpr::Expr(value))] = list.args.as_slice()
+            && type_named(&name).is_some()
+        {
+            return self.spell(value);
+        }
         let distinct = match list.duplicate_treatment {
             Some(DuplicateTreatment::Distinct) => "DISTINCT ",
             _ => "",
@@ -301,7 +326,11 @@ mod tests {
 
     #[test]
     fn unnamed_columns_get_the_names_of_spark() {
-        let cases: [(&str, &[&str]); 6] = [
+        let cases: [(&str, &[&str]); 7] = [
+            (
+                "SELECT CAST(v AS INT), t.k::string, try_cast(v + 1 AS INT), string(v + 2) FROM t",
+                &["v", "k", "TRY_CAST((v + 1) AS INT)", "(v + 2)"],
+            ),
             (
                 "SELECT count(*), sum(t.v), upper(k) FROM t",
                 &["count(1)", "sum(v)", "upper(k)"],

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::NullHandling;
-use datafusion::common::{Column, DFSchema, Result, UnnestOptions, not_impl_err, plan_err};
+use datafusion::common::{Column, DFSchema, Result, UnnestOptions, plan_err};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
@@ -46,8 +46,8 @@ impl RelationPlanner for SparkRelationPlanner {
     ) -> Result<RelationPlanning> {
         let plan = match &relation {
             TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } => {
-                return not_impl_err!(
-                    "PIVOT and UNPIVOT: write one aggregate per value instead, for example sum(CASE WHEN k = 'a' THEN v END)"
+                return plan_err!(
+                    "PIVOT and UNPIVOT are not possible over streams: write one aggregate per value instead, for example sum(CASE WHEN k = 'a' THEN v END)"
                 );
             }
             TableFactor::Table {

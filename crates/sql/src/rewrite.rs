@@ -10,13 +10,16 @@ use datafusion::common::{DataFusionError, Result, plan_datafusion_err};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, GroupByExpr, GroupByWithModifier, Ident, LateralView,
-    ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
-    TableFactor, TableFunctionArgs, TableWithJoins, Value, VisitMut, VisitorMut,
+    ObjectName, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectItem,
+    SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs,
+    TableWithJoins, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
 use crate::calls;
 use crate::dialect::SparkDialect;
+use crate::generators;
+use crate::joins;
 use crate::names;
 use crate::relation::GENERATE_FUNCTION;
 use crate::using;
@@ -78,6 +81,15 @@ impl VisitorMut for Rewriter {
             } => ControlFlow::Break(DataFusionError::Plan(format!(
                 "TABLESAMPLE of '{name}' is not possible: use LIMIT, or a filter such as rand() < 0.1"
             ))),
+            TableFactor::Table {
+                name,
+                alias,
+                args: Some(_),
+                ..
+            } if self.0 == Flavour::Spark && name.to_string().eq_ignore_ascii_case("range") => {
+                name_range(alias);
+                ControlFlow::Continue(())
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -87,6 +99,15 @@ impl VisitorMut for Rewriter {
         if self.0 == Flavour::Spark {
             names::name_columns(select);
             using::columns_first(select);
+            using::kept_side_first(select);
+            joins::conditions(select);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<DataFusionError> {
+        if self.0 == Flavour::Spark {
+            order_of_rows(query);
         }
         ControlFlow::Continue(())
     }
@@ -108,23 +129,79 @@ fn flow(result: Result<()>) -> ControlFlow<DataFusionError> {
 }
 
 fn rewrite_select(select: &mut Select) -> Result<()> {
-    if !select.sort_by.is_empty() {
+    if !select.sort_by.is_empty() || !select.cluster_by.is_empty() {
         return Err(plan_datafusion_err!(
-            "SORT BY sorts within partitions, which a stream has none of: write ORDER BY over an aggregation, in complete mode"
+            "SORT BY and CLUSTER BY sort within partitions, which a stream has none of: write ORDER BY over an aggregation, in complete mode"
         ));
     }
-    if !select.cluster_by.is_empty() || !select.distribute_by.is_empty() {
+    if !select.distribute_by.is_empty() {
         return Err(plan_datafusion_err!(
-            "CLUSTER BY and DISTRIBUTE BY place rows, which the engine does itself: leave them out"
+            "DISTRIBUTE BY places rows, which the engine does itself: leave it out"
         ));
     }
     group_by_modifiers(&mut select.group_by);
+    generators::beside_each_other(select)?;
     lateral_views(select);
     generators_in_projection(select);
     let keys = WindowKeys::of(&select.group_by);
     keys.replace_in_select(select);
     calls::grouping_ids(select);
     Ok(())
+}
+
+/// Rows are placed by the engine, so DISTRIBUTE BY says nothing, and what is sorted as a whole is sorted in every part.
+/// ORDER BY ALL is by the columns in their order.
+fn order_of_rows(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return;
+    };
+    select.distribute_by.clear();
+    let mut order = std::mem::take(&mut select.sort_by);
+    order.extend(
+        std::mem::take(&mut select.cluster_by)
+            .into_iter()
+            .map(|expr| OrderByExpr {
+                expr,
+                options: OrderByOptions::default(),
+                with_fill: None,
+            }),
+    );
+    let is_listed = |item: &SelectItem| {
+        matches!(
+            item,
+            SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }
+        )
+    };
+    if let Some(OrderBy { kind, .. }) = &mut query.order_by
+        && let OrderByKind::All(options) = kind
+        && select.projection.iter().all(is_listed)
+    {
+        let all = (1..=select.projection.len()).map(|place| OrderByExpr {
+            expr: calls::number(&place.to_string()),
+            options: *options,
+            with_fill: None,
+        });
+        *kind = OrderByKind::Expressions(all.collect());
+    }
+    if !order.is_empty() && query.order_by.is_none() {
+        query.order_by = Some(OrderBy {
+            kind: OrderByKind::Expressions(order),
+            interpolate: None,
+        });
+    }
+}
+
+/// The column of `range(…)` is called `id`.
+fn name_range(alias: &mut Option<TableAlias>) {
+    let alias = alias.get_or_insert_with(|| TableAlias {
+        explicit: true,
+        name: Ident::new("range"),
+        columns: vec![],
+        at: None,
+    });
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef::from_name("id"));
+    }
 }
 
 /// `ORDER BY window.start` of a query means the group key, like in its SELECT list.

@@ -1,82 +1,158 @@
 //! `SELECT *` over `JOIN … USING (k)`: the columns joined by come first, as in Spark, and once.
 //!
-//! DataFusion gives them once too, but where the left side has them. Left alone are joins of more than two relations or
-//! of relations without a name, joins that keep rows of the right side, whose column would be made of both, and NATURAL
-//! joins, whose columns are not known before planning.
+//! DataFusion gives them once too, but where the left side has them. Left alone are relations without a name, columns
+//! whose relation is not known before planning, joins that make a column of both sides (FULL) and NATURAL joins.
 
 use datafusion::sql::sqlparser::ast::{
-    ExceptSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
-    Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, WildcardAdditionalOptions,
+    ExceptSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
+    Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, TableWithJoins,
+    WildcardAdditionalOptions,
 };
 
 /// Writes `*` as `l.k, l.* EXCEPT (k), r.* EXCEPT (k)`.
 pub(crate) fn columns_first(select: &mut Select) {
-    let Some(join) = UsingJoin::of(select) else {
+    let Some(columns) = Columns::of(select) else {
         return;
     };
-    let position = select.projection.iter().position(is_plain_wildcard);
-    let (Some(position), [first, rest @ ..], [left, ..]) =
-        (position, join.columns.as_slice(), join.relations.as_slice())
-    else {
-        return;
-    };
-    let columns = join.columns.iter().map(|column| {
-        let parts = vec![left.clone(), column.clone()];
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts))
-    });
-    let others = join.relations.iter().map(|relation| {
-        let relation = ObjectName(vec![ObjectNamePart::Identifier(relation.clone())]);
-        SelectItem::QualifiedWildcard(
-            SelectItemQualifiedWildcardKind::ObjectName(relation),
-            WildcardAdditionalOptions {
-                opt_except: Some(ExceptSelectItem {
-                    first_element: first.clone(),
-                    additional_elements: rest.to_vec(),
-                }),
-                ..WildcardAdditionalOptions::default()
-            },
-        )
-    });
-    let items: Vec<SelectItem> = columns.chain(others).collect();
-    select.projection.splice(position..=position, items);
+    if let Some(position) = select.projection.iter().position(is_plain_wildcard) {
+        let items: Vec<SelectItem> = columns.0.into_iter().map(Part::item).collect();
+        select.projection.splice(position..=position, items);
+    }
 }
 
-/// A join of two relations by columns that both have.
-struct UsingJoin {
-    columns: Vec<Ident>,
-    /// The names of the relations whose columns come out.
-    relations: Vec<Ident>,
+/// Writes `l RIGHT JOIN r USING (k)` as `r LEFT JOIN l USING (k)`, for which DataFusion too means the column of `r` by `k`.
+/// What `*` stands for must be written out before.
+pub(crate) fn kept_side_first(select: &mut Select) {
+    for from in &mut select.from {
+        let [join] = from.joins.as_mut_slice() else {
+            continue;
+        };
+        if let JoinOperator::Right(constraint @ JoinConstraint::Using(_))
+        | JoinOperator::RightOuter(constraint @ JoinConstraint::Using(_)) = &join.join_operator
+        {
+            join.join_operator = JoinOperator::LeftOuter(constraint.clone());
+            std::mem::swap(&mut from.relation, &mut join.relation);
+        }
+    }
 }
 
-impl UsingJoin {
-    /// The join that FROM is, if it is such a one.
+/// What `*` stands for, in order.
+#[derive(Default)]
+struct Columns(Vec<Part>);
+
+enum Part {
+    /// The column of a relation.
+    Column(Ident, Ident),
+    /// The columns of a relation but these.
+    Rest(Ident, Vec<Ident>),
+}
+
+impl Columns {
+    /// The columns of FROM, if there is a USING in it and all is known.
     fn of(select: &Select) -> Option<Self> {
-        let [from] = select.from.as_slice() else {
+        let [TableWithJoins { relation, joins }] = select.from.as_slice() else {
             return None;
         };
-        let [join] = from.joins.as_slice() else {
-            return None;
-        };
-        let left = name(&from.relation)?;
-        let (constraint, relations) = match &join.join_operator {
+        let mut columns = Self(vec![Part::Rest(name(relation)?, vec![])]);
+        let mut is_using = false;
+        for join in joins {
+            is_using |= columns.join(join, joins.len() == 1)?;
+        }
+        is_using.then_some(columns)
+    }
+
+    /// Adds the columns of a join; whether it has a USING. `None` where they are not known.
+    fn join(&mut self, join: &Join, is_only: bool) -> Option<bool> {
+        let right = name(&join.relation);
+        let (constraint, keeps_right, is_right) = match &join.join_operator {
             JoinOperator::Join(constraint)
             | JoinOperator::Inner(constraint)
             | JoinOperator::Left(constraint)
-            | JoinOperator::LeftOuter(constraint) => {
-                (constraint, vec![left, name(&join.relation)?])
+            | JoinOperator::LeftOuter(constraint)
+            | JoinOperator::CrossJoin(constraint) => (constraint, true, false),
+            JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => {
+                (constraint, true, true)
             }
-            JoinOperator::Semi(constraint) | JoinOperator::LeftSemi(constraint) => {
-                (constraint, vec![left])
-            }
+            JoinOperator::FullOuter(
+                constraint @ (JoinConstraint::On(_) | JoinConstraint::None),
+            ) => (constraint, true, false),
+            JoinOperator::Semi(constraint)
+            | JoinOperator::LeftSemi(constraint)
+            | JoinOperator::Anti(constraint)
+            | JoinOperator::LeftAnti(constraint) => (constraint, false, false),
             _ => return None,
         };
-        let JoinConstraint::Using(shared) = constraint else {
-            return None;
+        let shared: Vec<Ident> = match constraint {
+            JoinConstraint::Using(shared) => shared.iter().map(single).collect::<Option<_>>()?,
+            JoinConstraint::Natural => return None,
+            JoinConstraint::On(_) | JoinConstraint::None => {
+                if keeps_right {
+                    self.0.push(Part::Rest(right?, vec![]));
+                }
+                return Some(false);
+            }
         };
-        Some(Self {
-            columns: shared.iter().map(single).collect::<Option<_>>()?,
-            relations,
-        })
+        let mut first = Vec::new();
+        for column in &shared {
+            let of_left = self.take(column)?;
+            first.push(match (is_right, is_only) {
+                (false, _) => of_left,
+                (true, true) => Part::Column(right.clone()?, column.clone()),
+                (true, false) => return None,
+            });
+        }
+        self.0.splice(..0, first);
+        if keeps_right {
+            self.0.push(Part::Rest(right?, shared));
+        }
+        Some(true)
+    }
+
+    /// Takes a column out; `None` if it may be one of several relations.
+    fn take(&mut self, column: &Ident) -> Option<Part> {
+        let is_it = |name: &Ident| name.value.eq_ignore_ascii_case(&column.value);
+        let known = self
+            .0
+            .iter()
+            .position(|part| matches!(part, Part::Column(_, name) if is_it(name)));
+        if let Some(known) = known {
+            return Some(self.0.remove(known));
+        }
+        let mut rests = self.0.iter_mut().filter_map(|part| match part {
+            Part::Rest(relation, but) => Some((relation, but)),
+            Part::Column(_, _) => None,
+        });
+        let (relation, but) = rests.next()?;
+        if rests.next().is_some() {
+            return None;
+        }
+        but.push(column.clone());
+        Some(Part::Column(relation.clone(), column.clone()))
+    }
+}
+
+impl Part {
+    fn item(self) -> SelectItem {
+        match self {
+            Self::Column(relation, column) => {
+                SelectItem::UnnamedExpr(Expr::CompoundIdentifier(vec![relation, column]))
+            }
+            Self::Rest(relation, but) => {
+                let mut but = but.into_iter();
+                let except = but.next().map(|first_element| ExceptSelectItem {
+                    first_element,
+                    additional_elements: but.collect(),
+                });
+                let relation = ObjectName(vec![ObjectNamePart::Identifier(relation)]);
+                SelectItem::QualifiedWildcard(
+                    SelectItemQualifiedWildcardKind::ObjectName(relation),
+                    WildcardAdditionalOptions {
+                        opt_except: except,
+                        ..WildcardAdditionalOptions::default()
+                    },
+                )
+            }
+        }
     }
 }
 
@@ -124,6 +200,7 @@ mod tests {
         let mut query = parser.parse_query().unwrap();
         if let SetExpr::Select(select) = query.body.as_mut() {
             columns_first(select);
+            kept_side_first(select);
         }
         query.to_string()
     }
@@ -143,6 +220,28 @@ mod tests {
             rewritten("SELECT * FROM l LEFT SEMI JOIN r USING(k)"),
             "SELECT l.k, l.* EXCEPT (k) FROM l LEFT SEMI JOIN r USING(k)"
         );
+        assert_eq!(
+            rewritten("SELECT * FROM l JOIN r USING(k) LEFT JOIN s USING(k)"),
+            "SELECT l.k, l.* EXCEPT (k), r.* EXCEPT (k), s.* EXCEPT (k) \
+             FROM l JOIN r USING(k) LEFT JOIN s USING(k)"
+        );
+        assert_eq!(
+            rewritten("SELECT * FROM l JOIN r USING(k) LEFT JOIN s ON l.i = s.i"),
+            "SELECT l.k, l.* EXCEPT (k), r.* EXCEPT (k), s.* \
+             FROM l JOIN r USING(k) LEFT JOIN s ON l.i = s.i"
+        );
+    }
+
+    #[test]
+    fn a_right_join_gives_the_columns_of_its_right_side_first() {
+        assert_eq!(
+            rewritten("SELECT * FROM l RIGHT JOIN r USING(k)"),
+            "SELECT r.k, l.* EXCEPT (k), r.* EXCEPT (k) FROM r LEFT OUTER JOIN l USING(k)"
+        );
+        assert_eq!(
+            rewritten("SELECT k FROM l RIGHT OUTER JOIN r USING(k)"),
+            "SELECT k FROM r LEFT OUTER JOIN l USING(k)"
+        );
     }
 
     #[test]
@@ -151,7 +250,7 @@ mod tests {
             "SELECT * FROM l",
             "SELECT * FROM l JOIN r ON l.k = r.k",
             "SELECT * FROM l FULL JOIN r USING(k)",
-            "SELECT * FROM l JOIN r USING(k) JOIN s USING(k)",
+            "SELECT * FROM l JOIN r USING(k) JOIN s USING(i)",
             "SELECT * FROM l JOIN (SELECT k FROM r) USING(k)",
             "SELECT l.* FROM l JOIN r USING(k)",
             "SELECT * EXCEPT (v) FROM l JOIN r USING(k)",

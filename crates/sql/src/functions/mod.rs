@@ -8,12 +8,20 @@ pub(crate) mod cast;
 pub(crate) mod collections;
 pub(crate) mod current_time;
 pub(crate) mod datetime;
+mod ddl;
+mod forms;
+mod hash;
 mod java_text;
+mod json;
+mod lists;
 mod pattern;
+mod roots;
 mod rounding;
-mod scalar;
+pub(crate) mod scalar;
+mod sequence;
 mod strings;
 mod time_text;
+pub(crate) mod zip;
 pub(crate) mod zone;
 pub(crate) mod zoned_timestamps;
 
@@ -29,8 +37,15 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         collections::functions(),
         current_time::functions(),
         datetime::functions(),
+        forms::functions(),
+        hash::functions(),
+        json::functions(),
+        lists::functions(),
+        roots::functions(),
         rounding::functions(),
+        sequence::functions(),
         strings::functions(),
+        zip::functions(),
     ]
     .concat()
 }

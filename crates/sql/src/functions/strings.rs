@@ -12,6 +12,7 @@ use datafusion::logical_expr::ScalarUDF;
 use regex::Regex;
 
 use super::cast::to_text;
+use super::lists::concat_lists;
 use super::scalar::{Scalar, arity, is_text, texts};
 
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
@@ -19,8 +20,14 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
         Scalar::new(
             "concat",
             coerce_concat,
-            |_| Ok(DataType::Utf8),
+            |types| match types.first() {
+                Some(list @ DataType::List(_)) => Ok(list.clone()),
+                _ => Ok(DataType::Utf8),
+            },
             |args, call| {
+                if matches!(call.return_type, DataType::List(_)) {
+                    return concat_lists(args);
+                }
                 let zone = call.zone()?;
                 let parts = args
                     .iter()
@@ -70,6 +77,21 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
             |args, _| regexp_extract(args),
         ),
         Scalar::new(
+            "regexp_extract_all",
+            |t| coerce_texts("regexp_extract_all", 2, 3, t),
+            |_| Ok(list_of_texts()),
+            |args, _| regexp_extract_all(args),
+        ),
+        Scalar::new(
+            "initcap",
+            |t| coerce_texts("initcap", 1, 1, t),
+            |_| Ok(DataType::Utf8),
+            |args, _| {
+                let titles: StringArray = texts(&args[0])?.iter().map(|t| t.map(initcap)).collect();
+                Ok(Arc::new(titles))
+            },
+        ),
+        Scalar::new(
             "regexp_replace",
             |t| coerce_texts("regexp_replace", 3, 3, t),
             |_| Ok(DataType::Utf8),
@@ -93,6 +115,9 @@ fn list_of_texts() -> DataType {
 fn coerce_concat(types: &[DataType]) -> Result<Vec<DataType>> {
     if types.is_empty() {
         return plan_err!("concat() takes at least one argument");
+    }
+    if let Some(list) = types.iter().find(|t| matches!(t, DataType::List(_))) {
+        return Ok(vec![list.clone(); types.len()]);
     }
     Ok(types
         .iter()
@@ -127,26 +152,50 @@ fn coerce_texts(
 
 /// The last expression, since nearly always all rows have the same.
 #[derive(Default)]
-struct RegexCache(Option<Regex>);
+struct RegexCache(Option<(String, Regex)>);
 
 impl RegexCache {
     fn get(&mut self, pattern: &str) -> Result<&Regex> {
-        if self
-            .0
-            .as_ref()
-            .is_none_or(|known| known.as_str() != pattern)
-        {
-            let compiled = Regex::new(pattern).map_err(|e| {
-                exec_datafusion_err!(
-                    "[INVALID_PARAMETER_VALUE] regular expression `{pattern}`: {e}"
-                )
-            })?;
-            self.0 = Some(compiled);
-        }
-        self.0
-            .as_ref()
-            .ok_or_else(|| exec_datafusion_err!("regular expression `{pattern}` was not kept"))
+        let kept = self.0.take().filter(|(known, _)| known == pattern);
+        let kept = match kept {
+            Some(kept) => kept,
+            None => {
+                let compiled = Regex::new(&java_classes(pattern)).map_err(|e| {
+                    exec_datafusion_err!(
+                        "[INVALID_PARAMETER_VALUE] regular expression `{pattern}`: {e}"
+                    )
+                })?;
+                (pattern.to_owned(), compiled)
+            }
+        };
+        Ok(&self.0.insert(kept).1)
     }
+}
+
+/// Java's `\w`, `\d`, `\s` and `\b` know ASCII only, where the regex crate's know Unicode.
+fn java_classes(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('w') => out.push_str("[0-9A-Za-z_]"),
+            Some('W') => out.push_str("[^0-9A-Za-z_]"),
+            Some('d') => out.push_str("[0-9]"),
+            Some('D') => out.push_str("[^0-9]"),
+            Some('s') => out.push_str("[ \\t\\n\\x0B\\f\\r]"),
+            Some('S') => out.push_str("[^ \\t\\n\\x0B\\f\\r]"),
+            Some('b') => out.push_str("(?-u:\\b)"),
+            other => {
+                out.push('\\');
+                out.extend(other);
+            }
+        }
+    }
+    out
 }
 
 /// The number in `row` of an optional last argument.
@@ -180,6 +229,10 @@ fn split(args: &[ArrayRef]) -> Result<ArrayRef> {
         // As in Java, a match of nothing at the very start makes no part; at the end it makes an empty one.
         if pattern.is_empty() && parts.len() > 1 && parts[0].is_empty() {
             parts.remove(0);
+            // Spark's own rule: split into characters, without the empty rest.
+            if parts.len() > 1 && parts.last().is_some_and(|last| last.is_empty()) {
+                parts.pop();
+            }
         }
         parts
             .into_iter()
@@ -206,15 +259,7 @@ fn regexp_extract(args: &[ArrayRef]) -> Result<ArrayRef> {
             continue;
         };
         let regex = cache.get(patterns.value(row))?;
-        let group = usize::try_from(group)
-            .ok()
-            .filter(|g| *g < regex.captures_len())
-            .ok_or_else(|| {
-                exec_datafusion_err!(
-                    "regexp_extract(): `{regex}` has {} groups, group {group} was asked for",
-                    regex.captures_len() - 1
-                )
-            })?;
+        let group = group_of("regexp_extract", regex, group)?;
         let captures = regex.captures(values.value(row));
         found.append_value(
             captures
@@ -224,6 +269,64 @@ fn regexp_extract(args: &[ArrayRef]) -> Result<ArrayRef> {
         );
     }
     Ok(Arc::new(found.finish()))
+}
+
+/// What the group matched, for every match; the whole match is group 0.
+fn regexp_extract_all(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (values, patterns) = (texts(&args[0])?, texts(&args[1])?);
+    let mut cache = RegexCache::default();
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for row in 0..values.len() {
+        let (true, true, Some(group)) = (
+            values.is_valid(row),
+            patterns.is_valid(row),
+            number(args, 2, row, 1),
+        ) else {
+            lists.append_null();
+            continue;
+        };
+        let regex = cache.get(patterns.value(row))?;
+        let group = group_of("regexp_extract_all", regex, group)?;
+        for captures in regex.captures_iter(values.value(row)) {
+            let text = captures.get(group).map_or("", |m| m.as_str());
+            lists.values().append_value(text);
+        }
+        lists.append(true);
+    }
+    let lists: ArrayRef = Arc::new(lists.finish());
+    Ok(cast(&lists, &list_of_texts())?)
+}
+
+/// The number of a group that the expression has.
+fn group_of(name: &str, regex: &Regex, group: i32) -> Result<usize> {
+    let known = usize::try_from(group)
+        .ok()
+        .filter(|g| *g < regex.captures_len());
+    known.ok_or_else(|| {
+        exec_datafusion_err!(
+            "{name}(): `{regex}` has {} groups, group {group} was asked for",
+            regex.captures_len() - 1
+        )
+    })
+}
+
+/// The first letter behind each space is large, all others small.
+fn initcap(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut is_first = true;
+    for c in text.chars() {
+        match is_first {
+            // One letter only: `ß` is `Ss` at the start of a word.
+            true => {
+                let mut upper = c.to_uppercase();
+                out.extend(upper.next());
+                out.extend(upper.flat_map(char::to_lowercase));
+            }
+            false => out.extend(c.to_lowercase()),
+        }
+        is_first = c == ' ';
+    }
+    out
 }
 
 fn regexp_replace(args: &[ArrayRef]) -> Result<ArrayRef> {
@@ -340,6 +443,37 @@ mod tests {
         ])
         .expect("replace");
         assert_eq!(replaced.as_string::<i32>().value(0), "12xk");
+    }
+
+    #[test]
+    fn classes_know_ascii_only() {
+        let found = regexp_extract_all(&[
+            column(&["é1 b22"]),
+            column(&["\\b\\w+"]),
+            Arc::new(Int32Array::from(vec![0])),
+        ])
+        .expect("extract");
+        let found = found.as_list::<i32>().value(0);
+        assert_eq!(
+            found
+                .as_string::<i32>()
+                .iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+            ["1", "b22"]
+        );
+    }
+
+    #[test]
+    fn words_are_told_by_spaces() {
+        assert_eq!(initcap("hello wORLD foo-bar ßa"), "Hello World Foo-bar Ssa");
+    }
+
+    #[test]
+    fn split_by_nothing_gives_characters() {
+        let lists = split(&[column(&["ab", ""]), column(&["", ""])]).expect("split");
+        let lists = lists.as_list::<i32>();
+        assert_eq!((lists.value(0).len(), lists.value(1).len()), (2, 1));
     }
 
     #[test]

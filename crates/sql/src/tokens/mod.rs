@@ -16,7 +16,8 @@ use datafusion::common::Result;
 use datafusion::sql::sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use crate::interval::is_unit;
+use crate::interval::{CalendarInterval, is_unit};
+use crate::message::error_at;
 
 pub(crate) use watermark::WATERMARK_FUNCTION;
 
@@ -127,19 +128,15 @@ impl Rewriter {
                 .any(|keyword| self.peek(2).is_some_and(|t| is_keyword(t, *keyword)))
     }
 
-    /// Joins `INTERVAL <n> <unit> [<n> <unit> ...]` into one text.
+    /// Joins `INTERVAL <n> <unit> [<n> <unit> ...]` or `INTERVAL '<fields>' <unit> TO <unit>` into one text.
     fn interval(&mut self) -> Result<()> {
         let span = self.span(0);
         self.copy();
-        let start = self.at;
-        let mut text = String::new();
-        while let Some((count, unit)) = self.count_and_unit(false) {
-            if !text.is_empty() {
-                text.push(' ');
-            }
-            text.push_str(&format!("{count} {unit}"));
-        }
-        if self.at > start {
+        let text = match self.unit_to_unit()? {
+            Some(interval) => Some(interval.literal()),
+            None => self.counts_and_units(),
+        };
+        if let Some(text) = text {
             self.out.push(TokenWithSpan {
                 token: Token::SingleQuotedString(text),
                 span,
@@ -148,12 +145,49 @@ impl Rewriter {
         Ok(())
     }
 
+    fn counts_and_units(&mut self) -> Option<String> {
+        let start = self.at;
+        let mut text = String::new();
+        while let Some((count, unit)) = self.count_and_unit(true) {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(&format!("{count} {unit}"));
+        }
+        (self.at > start).then_some(text)
+    }
+
+    /// Takes `[+|-] '<fields>' <unit> TO <unit>`, behind INTERVAL.
+    fn unit_to_unit(&mut self) -> Result<Option<CalendarInterval>> {
+        let (negative, ahead) = match self.peek(0) {
+            Some(Token::Minus) => (true, 1),
+            Some(Token::Plus) => (false, 1),
+            _ => (false, 0),
+        };
+        let (Some(Token::SingleQuotedString(text)), Some(Token::Word(from)), Some(to_word)) =
+            (self.peek(ahead), self.peek(ahead + 1), self.peek(ahead + 2))
+        else {
+            return Ok(None);
+        };
+        let Some(Token::Word(to)) = self.peek(ahead + 3) else {
+            return Ok(None);
+        };
+        if !is_unit(&from.value) || !is_keyword(to_word, Keyword::TO) || !is_unit(&to.value) {
+            return Ok(None);
+        }
+        let parsed = CalendarInterval::parse_range(text, &from.value, &to.value);
+        let signed = parsed.and_then(|it| if negative { it.negated() } else { Ok(it) });
+        let interval = signed.map_err(|e| error_at(self.span(ahead), e.strip_backtrace()))?;
+        self.at += ahead + 4;
+        Ok(Some(interval))
+    }
+
     /// Takes `[+|-] <number> <unit>`; the number may be a text where `quoted` says so.
     fn count_and_unit(&mut self, quoted: bool) -> Option<(String, String)> {
-        let (sign, ahead) = match self.peek(0)? {
-            Token::Minus => ("-", 1),
-            Token::Plus => ("", 1),
-            _ => ("", 0),
+        let (negative, ahead) = match self.peek(0)? {
+            Token::Minus => (true, 1),
+            Token::Plus => (false, 1),
+            _ => (false, 0),
         };
         let count = match self.peek(ahead)? {
             Token::Number(n, false) => n.clone(),
@@ -170,7 +204,12 @@ impl Rewriter {
         }
         let unit = unit.value.clone();
         self.at += ahead + 2;
-        Some((format!("{sign}{count}"), unit))
+        let count = match (negative, count.strip_prefix('-')) {
+            (true, Some(positive)) => positive.to_owned(),
+            (true, None) => format!("-{count}"),
+            (false, _) => count,
+        };
+        Some((count, unit))
     }
 }
 
@@ -203,7 +242,20 @@ mod tests {
                 "ts + INTERVAL 1 HOUR -5 SECONDS",
                 "ts + INTERVAL '1 HOUR -5 SECONDS'",
             ),
-            ("INTERVAL '1' DAY", "INTERVAL '1' DAY"),
+            ("INTERVAL '1' DAYS", "INTERVAL '1 DAYS'"),
+            (
+                "INTERVAL -'1' DAY '2.5' SECOND",
+                "INTERVAL '-1 DAY 2.5 SECOND'",
+            ),
+            (
+                "INTERVAL '0 00:00:10' DAY TO SECOND",
+                "INTERVAL '0 months 10000000 microseconds'",
+            ),
+            (
+                "ts - INTERVAL -'1-2' YEAR TO MONTH",
+                "ts - INTERVAL '-14 months 0 microseconds'",
+            ),
+            ("INTERVAL '10 seconds'", "INTERVAL '10 seconds'"),
         ];
         for (sql, expected) in cases {
             assert_eq!(rewritten(sql).expect(sql), expected);

@@ -210,6 +210,10 @@ impl Rewriter {
         let span = self.span(0);
         let mut delay = CalendarInterval::default();
         let mut any = false;
+        if let Some(range) = self.unit_to_unit()? {
+            delay = range;
+            any = true;
+        }
         while let Some((count, unit)) = self.count_and_unit(true) {
             delay = delay
                 .plus(&count, &unit)
