@@ -20,7 +20,7 @@ use datafusion::{
         },
     },
     common::{
-        DataFusionError, Result,
+        DataFusionError, ExprSchema, Result,
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{
@@ -37,6 +37,7 @@ use crate::{
     as_of::{self, nearest_rows},
     nodes::windows::AssignWindowsNode,
     session_expr::{group_sessions, refuse_misplaced},
+    stream_table::reads_stream,
 };
 
 /// Prefix of the columns that hold starts of windows.
@@ -140,6 +141,10 @@ fn assign(input: LogicalPlan, call: &WindowCall, made: &mut usize) -> Result<(Lo
             (input, Column::from_name(name))
         }
     };
+    let input = match call.time.get_type(input.schema())? {
+        DataType::Timestamp(_, _) => with_times(input, &time)?,
+        _ => input,
+    };
     let start = format!("{START}_{number}");
     let plan = AssignWindowsNode::plan(input, time, call.windows, start.clone())?;
     let DataType::Timestamp(unit, _) = time_type else {
@@ -155,6 +160,24 @@ fn assign(input: LogicalPlan, call: &WindowCall, made: &mut usize) -> Result<(Lo
     ))
     .call(vec![Expr::Column(Column::from_name(start))]);
     Ok((plan, rebuilt))
+}
+
+/// `input` without the rows that are in no window because they have no time. The assignment drops them too; said as a
+/// filter it moves below what keeps rows (an aggregation, a join), so that such rows are not kept, as recorded.
+fn with_times(input: LogicalPlan, time: &Column) -> Result<LogicalPlan> {
+    let keeps_rows = input.exists(|node| {
+        let keeps = matches!(
+            node,
+            LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) | LogicalPlan::Join(_)
+        );
+        Ok(keeps && reads_stream(node))
+    })?;
+    if !keeps_rows || !input.schema().field_from_column(time)?.is_nullable() {
+        return Ok(input);
+    }
+    LogicalPlanBuilder::from(input)
+        .filter(Expr::Column(time.clone()).is_not_null())?
+        .build()
 }
 
 fn replace(expr: Expr, call: &Expr, by: &Expr) -> Result<Expr> {

@@ -82,10 +82,16 @@ async fn a_limit_above_windows_counts_groups_that_are_final() {
 async fn what_stands_above_an_aggregation_says_that_it_needs_append_mode() {
     let (session, _stream) = streaming("logs");
     let logs = session.table("logs").await.expect("registered");
+    let windows = logs
+        .clone()
+        .with_watermark("time", "10 seconds")
+        .and_then(|logs| logs.group_by([window(col("time"), "10 seconds").slide("5 seconds")]))
+        .and_then(GroupedFrame::count)
+        .expect("a query");
     let counts = logs.group_by(["host"]).and_then(GroupedFrame::count);
-    let counts = counts.expect("a query");
-    let again = counts.clone().agg([max(col("count"))]).expect("a query");
-    let distinct = counts.distinct().expect("a query");
+    let again = counts.expect("a query").agg([max(col("count"))]);
+    let again = again.expect("a query");
+    let distinct = windows.distinct().expect("a query");
     for (frame, what) in [(again, "an aggregation"), (distinct, "dropping duplicates")] {
         for mode in [OutputMode::Update, OutputMode::Complete] {
             let error = run(frame.clone(), mode).await.expect_err("refused");
@@ -94,6 +100,22 @@ async fn what_stands_above_an_aggregation_says_that_it_needs_append_mode() {
             assert!(error.to_string().contains(&expected), "{error}");
         }
     }
+}
+
+#[tokio::test]
+async fn of_groups_that_are_given_out_again_those_with_a_new_key_pass() {
+    let (session, stream) = streaming("logs");
+    stream.add_batch(rows(&log())).expect("rows of the stream");
+    let logs = session.table("logs").await.expect("registered");
+    let counts = logs.group_by(["host"]).and_then(GroupedFrame::count);
+    let hosts = counts.and_then(|counts| counts.drop_duplicates(&["host"]));
+    run(hosts.expect("a query"), OutputMode::Update)
+        .await
+        .expect("keys without a time are never forgotten");
+    let passed = table(&session, "out").await;
+    let passed: usize = passed.iter().map(RecordBatch::num_rows).sum();
+    let hosts: std::collections::BTreeSet<&str> = log().iter().map(|(_, host, _)| *host).collect();
+    assert_eq!(passed, hosts.len());
 }
 
 #[tokio::test]

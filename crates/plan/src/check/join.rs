@@ -5,7 +5,7 @@ use datafusion::{
         JoinType, NullEquality,
         tree_node::{TreeNode, TreeNodeRecursion},
     },
-    logical_expr::{Join, LogicalPlan},
+    logical_expr::{Distinct, Join, LogicalPlan},
 };
 use headwater_core::{Error, OutputMode, Result};
 
@@ -35,10 +35,28 @@ pub(super) fn check_join(join: &Join, settings: &PlanSettings) -> Result<()> {
             join.join_type
         )));
     }
-    if settings.strict_spark
-        && join.null_equality == NullEquality::NullEqualsNull
-        && matches!(join.join_type, JoinType::LeftSemi | JoinType::RightSemi)
-    {
+    if join.null_equality == NullEquality::NullEqualsNull {
+        check_set_operation(join, settings)?;
+    }
+    Ok(())
+}
+
+/// `INTERSECT` and `EXCEPT`, which are planned as joins in which NULL equals NULL.
+fn check_set_operation(join: &Join, settings: &PlanSettings) -> Result<()> {
+    let LogicalPlan::Distinct(Distinct::All(rows)) = join.left.as_ref() else {
+        return Err(Error::invalid(
+            "EXCEPT ALL and INTERSECT ALL take away as many rows as the table has of each, which an epoch cannot know \
+             of the epochs before it: write EXCEPT, or a join",
+        ));
+    };
+    let is_intersection = matches!(join.join_type, JoinType::LeftSemi | JoinType::RightSemi);
+    if settings.strict_spark && settings.mode == OutputMode::Complete && !aggregates_stream(rows) {
+        return Err(Error::invalid(
+            "EXCEPT in complete mode is refused because Spark 4.3 refuses it: use update mode, or turn strict Spark \
+             compatibility off",
+        ));
+    }
+    if settings.strict_spark && is_intersection {
         return Err(Error::invalid(
             "INTERSECT with a stream is refused because Spark 4.3 refuses it: write a semi join, or turn strict Spark \
              compatibility off",

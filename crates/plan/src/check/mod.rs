@@ -31,6 +31,7 @@ use crate::{
     nodes::{
         as_of_join::AsOfJoinNode, dedup::DedupNode, processor::ProcessorNode,
         session_aggregate::SessionAggregateNode, watermark::WatermarkNode,
+        windows::AssignWindowsNode,
     },
     stream_table::{is_streaming, reads_stream},
     streaming_plan::PlanSettings,
@@ -154,6 +155,9 @@ fn check_node(node: &LogicalPlan, settings: &PlanSettings) -> Result<()> {
             if let Some(join) = node.downcast_ref::<AsOfJoinNode>() {
                 return check_as_of(join);
             }
+            if let Some(windows) = node.downcast_ref::<AssignWindowsNode>() {
+                return check_windows(windows, settings);
+            }
             match node.downcast_ref::<WatermarkNode>() {
                 Some(watermark) if has_watermark(&watermark.input) => Err(Error::invalid(format!(
                     "there is already a watermark below the one on '{}': keep one of them",
@@ -176,6 +180,19 @@ fn check_node(node: &LogicalPlan, settings: &PlanSettings) -> Result<()> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Strictly, one SELECT has one window.
+fn check_windows(windows: &AssignWindowsNode, settings: &PlanSettings) -> Result<()> {
+    let are_two = matches!(&windows.input, LogicalPlan::Extension(below)
+        if below.node.as_any().is::<AssignWindowsNode>());
+    if settings.strict_spark && are_two {
+        return Err(Error::invalid(
+            "two different windows in one SELECT are refused because Spark 4.3 refuses them: compute one of them in a \
+             subquery, or turn strict Spark compatibility off",
+        ));
+    }
+    Ok(())
 }
 
 fn internal(error: datafusion::error::DataFusionError) -> Error {

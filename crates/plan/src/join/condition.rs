@@ -1,8 +1,8 @@
-//! Takes the condition of a join of two streams apart, and leaves out early what can never match.
+//! Takes the condition of a join with a stream apart, and leaves out early what can never match.
 //!
-//! Equalities become keys. A row with a null in a key, or without the time that a range asks for, matches nothing; a
-//! side whose rows come out only with a match drops them at once, and the filter that does it moves below the watermark
-//! as any other: as recorded, such rows do not advance it.
+//! Equalities of two streams become keys. A row with a null where the condition needs a value matches nothing; a side
+//! whose rows come out only with a match drops them at once, and the filter that does it moves below the watermark as
+//! any other: as recorded, such rows do not advance it, be the other side a stream or a table.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use datafusion::{
     prelude::lit,
 };
 
-use super::time_range::time_ranges;
+use super::{null_refusing::columns_refusing_null, time_range::time_ranges};
 use crate::stream_table::reads_stream;
 
 /// Whether both inputs of `join` are streams.
@@ -29,20 +29,22 @@ pub(crate) fn is_stream_join(join: &Join) -> bool {
 
 /// Makes every equality of two sides a key, in all joins of two streams.
 pub(crate) fn extract_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
-    each_stream_join(plan, with_keys)
+    each_join(plan, is_stream_join, with_keys)
 }
 
-/// Drops rows that can never match, on the sides whose rows come out only with a match, in all joins of two streams.
+/// Drops rows of streams that can never match, on the sides whose rows come out only with a match.
 pub(crate) fn drop_unmatchable(plan: LogicalPlan) -> Result<LogicalPlan> {
-    each_stream_join(plan, without_nulls)
+    let reads_any_stream = |join: &Join| reads_stream(&join.left) || reads_stream(&join.right);
+    each_join(plan, reads_any_stream, without_nulls)
 }
 
-fn each_stream_join(
+fn each_join(
     plan: LogicalPlan,
+    wanted: impl Fn(&Join) -> bool,
     change: impl Fn(Join) -> Result<Join>,
 ) -> Result<LogicalPlan> {
     plan.transform_up(|node| match node {
-        LogicalPlan::Join(join) if is_stream_join(&join) => {
+        LogicalPlan::Join(join) if wanted(&join) => {
             Ok(Transformed::yes(LogicalPlan::Join(change(join)?)))
         }
         other => Ok(Transformed::no(other)),
@@ -128,18 +130,26 @@ fn without_nulls(mut join: Join) -> Result<Join> {
             right.push(right_key.clone());
         }
     }
-    for range in time_ranges(
-        conditions(&join).iter(),
-        join.left.schema(),
-        join.right.schema(),
-    ) {
+    let conditions = conditions(&join);
+    for range in time_ranges(conditions.iter(), join.left.schema(), join.right.schema()) {
         left.push(Expr::Column(range.left));
         right.push(Expr::Column(range.right));
     }
-    if from_left {
+    for column in conditions.iter().flat_map(columns_refusing_null) {
+        for (schema, values) in [
+            (join.left.schema(), &mut left),
+            (join.right.schema(), &mut right),
+        ] {
+            let value = Expr::Column(column.clone());
+            if schema.has_column(column) && !values.contains(&value) {
+                values.push(value);
+            }
+        }
+    }
+    if from_left && reads_stream(&join.left) {
         join.left = with_values(join.left, left)?;
     }
-    if from_right {
+    if from_right && reads_stream(&join.right) {
         join.right = with_values(join.right, right)?;
     }
     Ok(join)

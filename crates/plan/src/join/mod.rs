@@ -1,7 +1,8 @@
-//! Joins of two streams: what their conditions say, before anything is planned.
+//! Joins with streams: what their conditions say, before anything is planned.
 
 mod condition;
 mod linear;
+mod null_refusing;
 mod time_range;
 mod times;
 

@@ -34,6 +34,7 @@ use headwater_ops::{
     processor::ProcessorExec, session::SessionAggregateExec, sink::SinkExec, table::TableExec,
     window::AssignWindowsExec,
 };
+use headwater_sql::guarded_rules;
 
 use self::{
     aggregate::stateful_aggregate,
@@ -76,6 +77,7 @@ pub(crate) fn streaming_session(state: &SessionState) -> SessionState {
     options.execution.enable_ansi_mode = true;
     SessionStateBuilder::new_from_existing(state.clone())
         .with_config(config)
+        .with_physical_optimizer_rules(guarded_rules(state.physical_optimizers()))
         .build()
 }
 

@@ -1,6 +1,6 @@
 //! Assignment of rows to time windows: appends the start of the window, one row per window.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use datafusion::{
     arrow::datatypes::Field,
@@ -64,6 +64,11 @@ impl UserDefinedLogicalNodeCore for AssignWindowsNode {
 
     fn expressions(&self) -> Vec<Expr> {
         vec![Expr::Column(self.time.clone())]
+    }
+
+    /// A filter on other columns moves below: what it removes is in no window either.
+    fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
+        HashSet::from([self.start.clone()])
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
