@@ -197,6 +197,7 @@ pub(crate) fn args_of(function: &Function) -> Option<Vec<&Expr>> {
 
 /// Other names of functions that DataFusion knows under the second one, with the same arguments.
 const RENAMED: &[(&str, &str)] = &[
+    ("any", "bool_or"),
     ("explode", "unnest"),
     ("explode_outer", "unnest_outer"),
     ("approx_percentile", "percentile_approx"),

@@ -21,6 +21,7 @@ use crate::expr_planner::SparkExprPlanner;
 use crate::functions;
 use crate::functions::aggregate::checked_sum_udaf;
 use crate::hooks::StreamingHooks;
+use crate::lateral_aliases;
 use crate::markers::{session_window_udf, window_time_udf, window_udf};
 use crate::names::standalone_name;
 use crate::parser;
@@ -101,10 +102,14 @@ impl SqlFrontEnd {
             .expr_planners()
             .get_or_insert_default()
             .insert(0, operators);
+        let registered = builder.scalar_functions().get_or_insert_default();
+        registered.extend(markers.chain(scalars));
+        let of_texts = functions::wrapped(registered);
+        registered.extend(of_texts);
         builder
-            .scalar_functions()
+            .higher_order_functions()
             .get_or_insert_default()
-            .extend(markers.chain(scalars));
+            .extend(functions::higher_order_functions());
         builder
             .aggregate_functions()
             .get_or_insert_default()
@@ -142,6 +147,24 @@ impl SqlFrontEnd {
     /// # Errors
     /// Like [`plan`](Self::plan).
     pub async fn plan_statement(
+        &self,
+        state: &SessionState,
+        mut statement: Statement,
+    ) -> Result<LogicalPlan> {
+        loop {
+            let error = match self.plan_as_written(state, statement.clone()).await {
+                Ok(plan) => return Ok(plan),
+                Err(error) => error,
+            };
+            // Every round leaves one name less to the right of its alias.
+            match lateral_aliases::unknown_name(&error) {
+                Some(name) if lateral_aliases::write_out(&mut statement, &name) => {}
+                _ => return Err(error),
+            }
+        }
+    }
+
+    async fn plan_as_written(
         &self,
         state: &SessionState,
         mut statement: Statement,

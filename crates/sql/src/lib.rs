@@ -43,6 +43,7 @@ mod hooks;
 mod interval;
 mod joins;
 mod lambdas;
+mod lateral_aliases;
 mod markers;
 mod message;
 mod names;

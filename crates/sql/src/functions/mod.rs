@@ -9,11 +9,13 @@ pub(crate) mod collections;
 pub(crate) mod current_time;
 pub(crate) mod datetime;
 mod ddl;
+mod fold;
 mod forms;
 mod hash;
 mod java_text;
 mod json;
 mod lists;
+mod of_texts;
 mod pattern;
 mod roots;
 mod rounding;
@@ -27,7 +29,9 @@ pub(crate) mod zoned_timestamps;
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{HigherOrderUDF, ScalarUDF};
+
+pub(crate) use of_texts::wrapped;
 
 /// All scalar functions of this crate but the window markers.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
@@ -48,4 +52,9 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         zip::functions(),
     ]
     .concat()
+}
+
+/// The functions that take lambdas.
+pub(crate) fn higher_order_functions() -> Vec<Arc<HigherOrderUDF>> {
+    fold::functions()
 }

@@ -1,4 +1,4 @@
-//! `min` and `max` by Spark's order: NaN above every other double, and inside structs NULL below every value.
+//! `min` and `max` by Spark's order: NaN above every other double, and inside structs and arrays NULL below every value.
 //!
 //! Types on whose order both engines agree are DataFusion's. The state is the least or greatest value so far.
 
@@ -63,7 +63,7 @@ impl Extremum {
                 let down: fn(f32, f32) -> bool = |a, b| above(b.into(), a.into());
                 Some(Own::Float(Floats::new(if max { up } else { down })))
             }
-            DataType::Struct(_) => {
+            DataType::Struct(_) | DataType::List(_) => {
                 let data_type = args.return_field.data_type();
                 Some(Own::Struct(Best::new(
                     max,
