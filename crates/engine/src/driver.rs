@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::{
+    diagnose::{Diagnosis, DiagnosisFacts, diagnose_at, record::EpochDone},
     discover::{self, RunningSource},
     handle::StreamingQueryStatus,
     housekeeping::{Chores, Housekeeping, Rewrite, is_time_to_delete},
@@ -142,6 +143,8 @@ pub struct Driver {
     /// A step failed or was cut off.
     pub(crate) is_broken: bool,
     pub(crate) status: watch::Sender<StreamingQueryStatus>,
+    /// What a diagnosis is made of.
+    pub(crate) facts: watch::Sender<DiagnosisFacts>,
 }
 
 impl fmt::Debug for Driver {
@@ -223,7 +226,7 @@ impl Driver {
     }
 
     async fn fire(&mut self) -> Result<Step> {
-        let mut phases = Phases::begin(Arc::clone(&self.clock));
+        let mut phases = Phases::begin(Arc::clone(&self.clock), self.facts.clone());
         let began = self.clock.now_millis();
         self.say("Getting offsets from the sources", None, true);
         let label = self.label();
@@ -233,6 +236,8 @@ impl Driver {
             .map_err(|error| error.context(&label))?;
         let (planned, is_replay) = match next {
             NextEpoch::Idle => {
+                let now = self.clock.now_millis();
+                self.facts.send_modify(|facts| facts.found_nothing(now));
                 self.say("Waiting for data to arrive", Some(false), false);
                 return Ok(Step::Idle);
             }
@@ -444,7 +449,7 @@ impl Driver {
         tally: &Tally,
     ) -> StreamingQueryProgress {
         let latest = join_all(self.sources.iter().map(|running| running.source.latest())).await;
-        let sources = self
+        let sources: Vec<SourceFacts> = self
             .sources
             .iter()
             .zip(&planned.sources)
@@ -455,6 +460,15 @@ impl Driver {
                 latest,
             })
             .collect();
+        let done = EpochDone {
+            planned,
+            began_millis: began,
+            tally,
+            watermarks: &self.watermarks,
+            sources: &sources,
+        };
+        let now = self.clock.now_millis();
+        self.facts.send_modify(|facts| facts.epoch_done(&done, now));
         progress::report(EpochFacts {
             id: self.id,
             run: self.run,
@@ -467,7 +481,7 @@ impl Driver {
             tally,
             operators: &self.operators,
             partitions: self.partitions,
-            sources,
+            sources: &sources,
             sink: self.sink.description(),
             late_sink: self.late.as_ref().map(|late| late.sink.description()),
         })
@@ -522,6 +536,11 @@ impl Driver {
     /// The query's clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
+    }
+
+    /// Why nothing comes out of the query.
+    pub fn diagnose(&self) -> Diagnosis {
+        diagnose_at(self.facts.borrow().clone(), self.clock.now_millis())
     }
 
     /// What the query is doing, to be watched.

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::diagnose::{Activity, Diagnosis, DiagnosisFacts, diagnose_at};
+
 /// What a query is doing right now.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) explain: String,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) status: watch::Sender<StreamingQueryStatus>,
+    /// What a diagnosis is made of, kept up to date by the query's task.
+    pub(crate) facts: watch::Sender<DiagnosisFacts>,
     pub(crate) history: usize,
     // Short sections: push one report, clone some.
     pub(crate) progress: Mutex<VecDeque<Arc<StreamingQueryProgress>>>,
@@ -139,6 +143,24 @@ impl StreamingQuery {
     /// What the query is doing right now.
     pub fn status(&self) -> StreamingQueryStatus {
         self.shared.status.borrow().clone()
+    }
+
+    /// Why nothing comes out: no new rows, an input that holds the watermark back, a window that has yet to close, rows
+    /// that are late or filtered out, an epoch that takes long, an error. Costs a copy of a few numbers; what this run
+    /// of the query has seen counts, not what earlier runs did.
+    pub fn diagnose(&self) -> Diagnosis {
+        let mut facts = self.shared.facts.borrow().clone();
+        match &*self.shared.outcome.borrow() {
+            None => {}
+            Some(Ok(())) => facts.activity = Activity::Stopped,
+            Some(Err(error)) => {
+                facts.activity = Activity::Failed {
+                    kind: error.kind(),
+                    message: error.to_string(),
+                }
+            }
+        }
+        diagnose_at(facts, self.shared.clock.now_millis())
     }
 
     /// The report of the last epoch of this run.

@@ -20,9 +20,11 @@
 //! | `tally`, `progress` | reports of partitions, added up; the report of the epoch |
 //! | `housekeeping` | deletion and snapshots, beside the loop |
 //! | `supervise` | the loop as an owned task: shutdown, panics, events |
+//! | [`diagnose`] | why nothing comes out of a query |
 //! | `handle`, `listener`, `registry` | what users hold: a query, its events, all queries of a session |
 
 mod commit;
+pub mod diagnose;
 mod discover;
 mod driver;
 mod handle;
@@ -44,6 +46,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use diagnose::Diagnosis;
 pub use driver::{Driver, QuerySpec, Step};
 pub use handle::{StreamingQuery, StreamingQueryStatus};
 pub use headwater_log::WatermarkPolicy;

@@ -8,8 +8,12 @@ use headwater_core::{
 };
 use headwater_log::SourceStep;
 use serde_json::Value;
+use tokio::sync::watch;
 
-use crate::tally::{EventTimes, Tally};
+use crate::{
+    diagnose::DiagnosisFacts,
+    tally::{EventTimes, Tally},
+};
 
 /// Measures how long the phases of a trigger take.
 #[derive(Debug)]
@@ -17,12 +21,16 @@ pub(crate) struct Phases {
     clock: Arc<dyn Clock>,
     began: Duration,
     durations: BTreeMap<&'static str, Duration>,
+    /// Whoever asks what the query is doing sees it here.
+    facts: watch::Sender<DiagnosisFacts>,
 }
 
 impl Phases {
     /// Starts to measure a trigger.
-    pub(crate) fn begin(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn begin(clock: Arc<dyn Clock>, facts: watch::Sender<DiagnosisFacts>) -> Self {
+        facts.send_modify(|facts| facts.trigger_fired(clock.now_millis()));
         Self {
+            facts,
             began: clock.monotonic(),
             clock,
             durations: BTreeMap::new(),
@@ -35,6 +43,9 @@ impl Phases {
         phase: &'static str,
         work: impl Future<Output = T>,
     ) -> T {
+        let now = self.clock.now_millis();
+        self.facts
+            .send_modify(|facts| facts.phase_began(phase, now));
         let began = self.clock.monotonic();
         let done = work.await;
         *self.durations.entry(phase).or_default() += self.clock.monotonic().saturating_sub(began);
@@ -100,7 +111,7 @@ pub(crate) struct EpochFacts<'a> {
     /// Partitions of the state.
     pub(crate) partitions: usize,
     /// The sources, by number.
-    pub(crate) sources: Vec<SourceFacts>,
+    pub(crate) sources: &'a [SourceFacts],
     /// What reports call the sink.
     pub(crate) sink: String,
     /// What reports call the sink of late rows.
@@ -245,7 +256,21 @@ mod tests {
 
     use super::*;
 
-    fn facts<'a>(tally: &'a Tally, operators: &'a [OperatorFacts]) -> EpochFacts<'a> {
+    fn sources() -> [SourceFacts; 1] {
+        [SourceFacts {
+            description: "Memory[events]".to_owned(),
+            step: SourceStep::Idle {
+                at: Some(Offset::count(4)),
+            },
+            latest: None,
+        }]
+    }
+
+    fn facts<'a>(
+        tally: &'a Tally,
+        operators: &'a [OperatorFacts],
+        sources: &'a [SourceFacts],
+    ) -> EpochFacts<'a> {
         EpochFacts {
             id: QueryId(Uuid::nil()),
             run: RunId(Uuid::nil()),
@@ -261,13 +286,7 @@ mod tests {
             tally,
             operators,
             partitions: 2,
-            sources: vec![SourceFacts {
-                description: "Memory[events]".to_owned(),
-                step: SourceStep::Idle {
-                    at: Some(Offset::count(4)),
-                },
-                latest: None,
-            }],
+            sources,
             sink: "Noop".to_owned(),
             late_sink: None,
         }
@@ -276,11 +295,12 @@ mod tests {
     #[test]
     fn rates_are_rows_over_the_time_between_triggers_and_over_the_trigger() {
         let mut tally = Tally::default();
+        let sources = sources();
         tally.add(Report::SourceRows {
             source_id: 0,
             rows: 100,
         });
-        let progress = report(facts(&tally, &[]));
+        let progress = report(facts(&tally, &[], &sources));
         assert_eq!(progress.timestamp, "2001-09-09T01:46:40.000Z");
         assert!((progress.input_rows_per_second - 50.0).abs() < 1e-9);
         assert!((progress.processed_rows_per_second - 200.0).abs() < 1e-9);
@@ -291,9 +311,10 @@ mod tests {
     #[test]
     fn a_first_trigger_has_no_arrival_rate() {
         let tally = Tally::default();
+        let sources = sources();
         let first = EpochFacts {
             previous_millis: None,
-            ..facts(&tally, &[])
+            ..facts(&tally, &[], &sources)
         };
         assert!(report(first).input_rows_per_second.abs() < f64::EPSILON);
     }
@@ -301,7 +322,8 @@ mod tests {
     #[test]
     fn a_source_without_news_stands_where_it_stood() {
         let tally = Tally::default();
-        let progress = report(facts(&tally, &[]));
+        let sources = sources();
+        let progress = report(facts(&tally, &[], &sources));
         assert_eq!(progress.sources[0].start_offset, Value::from(4));
         assert_eq!(progress.sources[0].end_offset, Value::from(4));
         assert_eq!(progress.sources[0].latest_offset, Value::from(4));
@@ -310,12 +332,13 @@ mod tests {
     #[test]
     fn event_time_is_empty_without_a_watermark_and_has_the_watermark_always() {
         let tally = Tally::default();
-        let progress = report(facts(&tally, &[]));
+        let sources = sources();
+        let progress = report(facts(&tally, &[], &sources));
         assert_eq!(progress.event_time["watermark"], "1970-01-01T00:00:25.000Z");
         assert!(!progress.event_time.contains_key("max"));
         let without = EpochFacts {
             watermark: None,
-            ..facts(&tally, &[])
+            ..facts(&tally, &[], &sources)
         };
         assert!(report(without).event_time.is_empty());
     }
@@ -323,6 +346,7 @@ mod tests {
     #[test]
     fn operators_come_in_the_plan_s_order_even_if_they_reported_nothing() {
         let mut tally = Tally::default();
+        let sources = sources();
         tally.add(Report::State {
             operator: "b".to_owned(),
             total: 9,
@@ -334,7 +358,7 @@ mod tests {
             id: id.to_owned(),
             name: format!("store-{id}"),
         });
-        let progress = report(facts(&tally, &operators));
+        let progress = report(facts(&tally, &operators, &sources));
         let totals: Vec<_> = progress
             .state_operators
             .iter()

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
+    diagnose::{DiagnosisFacts, record::AtStart},
     discover::{self, RunningSource},
     driver::{Driver, LateSink, QuerySpec, label},
     handle::StreamingQueryStatus,
@@ -229,6 +230,19 @@ impl Driver {
             present.partitions,
             run,
         );
+        let facts = DiagnosisFacts::at_start(AtStart {
+            query: label(spec.name.as_deref(), id),
+            now_millis: now,
+            trigger: spec.trigger,
+            mode: spec.mode,
+            policy: metadata.watermark_policy,
+            no_data_epochs: spec.settings.no_data_epochs,
+            has_checkpoint: spec.checkpoint.is_some(),
+            next_epoch: standing.next.0,
+            plan: &plan,
+            sources: sources.iter().map(|it| it.source.description()).collect(),
+            watermarks: &standing.watermarks,
+        });
         let mut driver = Self {
             id,
             run,
@@ -258,6 +272,7 @@ impl Driver {
             epochs_run: 0,
             previous_trigger: None,
             is_broken: false,
+            facts: watch::Sender::new(facts),
             status: watch::Sender::new(StreamingQueryStatus {
                 message: "Initializing the query".to_owned(),
                 ..StreamingQueryStatus::default()

@@ -46,6 +46,7 @@ pub(crate) fn handle_of(driver: &Driver) -> StreamingQuery {
             explain: driver.explain(),
             clock: Arc::clone(driver.clock()),
             status: driver.status().clone(),
+            facts: driver.facts.clone(),
             history: driver.settings().progress_history,
             progress: Mutex::new(VecDeque::new()),
             stop: CancellationToken::new(),

@@ -1,6 +1,6 @@
 //! Adds up what the partitions of one epoch reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headwater_core::{EventTime, PreparedPart};
 use headwater_ops::report::Report;
@@ -56,6 +56,15 @@ pub(crate) struct StateTally {
     pub(crate) late: u64,
 }
 
+/// What an operator gives out or forgets next, over all its partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NextExpiry {
+    /// The watermark of the operator that is needed, in milliseconds.
+    pub(crate) at_millis: i64,
+    /// The one it had, which is the same for all partitions.
+    pub(crate) watermark_millis: i64,
+}
+
 /// Everything the partitions of one epoch reported.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Tally {
@@ -63,12 +72,18 @@ pub(crate) struct Tally {
     pub(crate) source_rows: BTreeMap<usize, u64>,
     /// Event times, by watermark node.
     pub(crate) event_times: BTreeMap<String, EventTimes>,
+    /// Rows without an event time, by watermark node.
+    pub(crate) null_times: BTreeMap<String, u64>,
     /// What operators did, by operator.
     pub(crate) operators: BTreeMap<String, StateTally>,
     /// Further numbers by operator and name.
     pub(crate) metrics: BTreeMap<String, BTreeMap<String, u64>>,
     /// When the earliest timer that follows the clock is due, in milliseconds.
     pub(crate) next_timer: Option<i64>,
+    /// What each operator gives out or forgets next, by event time.
+    pub(crate) next_expiry: BTreeMap<String, NextExpiry>,
+    /// Operators that let no row through any more.
+    pub(crate) exhausted: BTreeSet<String>,
     /// What the sink prepared, by partition.
     pub(crate) parts: Vec<PreparedPart>,
     /// What the sink of late rows prepared, by partition.
@@ -101,6 +116,9 @@ impl Tally {
                     .and_modify(|all| *all = all.merged(times))
                     .or_insert(times);
             }
+            Report::NullTimes { node, rows } => {
+                *self.null_times.entry(node).or_default() += rows;
+            }
             Report::LateRows { operator, rows } => {
                 self.operators.entry(operator).or_default().late += rows;
             }
@@ -128,6 +146,21 @@ impl Tally {
             Report::NextTimer { at_millis, .. } => {
                 let earlier = self.next_timer.unwrap_or(i64::MAX).min(at_millis);
                 self.next_timer = Some(earlier);
+            }
+            Report::NextExpiry {
+                operator,
+                at_millis,
+                watermark_millis,
+            } => {
+                let next = NextExpiry {
+                    at_millis,
+                    watermark_millis,
+                };
+                let first = self.next_expiry.entry(operator).or_insert(next);
+                first.at_millis = first.at_millis.min(at_millis);
+            }
+            Report::Exhausted { operator } => {
+                self.exhausted.insert(operator);
             }
             Report::Part { part } => self.parts.push(part),
             Report::LatePart { part } => self.late_parts.push(part),
@@ -191,6 +224,15 @@ mod tests {
             name: "duplicates".to_owned(),
             value,
         };
+        let expiry = |at_millis| Report::NextExpiry {
+            operator: "agg".to_owned(),
+            at_millis,
+            watermark_millis: 10,
+        };
+        let nulls = |rows| Report::NullTimes {
+            node: "w".to_owned(),
+            rows,
+        };
         let timer = |at_millis| Report::NextTimer {
             operator: "agg".to_owned(),
             at_millis,
@@ -225,6 +267,14 @@ mod tests {
             timer(70),
             timer(50),
             timer(60),
+            expiry(30),
+            expiry(20),
+            expiry(40),
+            nulls(2),
+            nulls(1),
+            Report::Exhausted {
+                operator: "limit".to_owned(),
+            },
         ] {
             tally.add(report);
         }
@@ -240,5 +290,9 @@ mod tests {
         assert_eq!((agg.total, agg.late), (7, 2));
         assert_eq!(tally.metrics["agg"]["duplicates"], 7);
         assert_eq!(tally.next_timer, Some(50));
+        let next = tally.next_expiry["agg"];
+        assert_eq!((next.at_millis, next.watermark_millis), (20, 10));
+        assert_eq!(tally.null_times["w"], 3);
+        assert!(tally.exhausted.contains("limit"));
     }
 }

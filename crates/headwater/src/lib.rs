@@ -111,8 +111,8 @@ pub use headwater_core::{
     SourceProvider, Storage, StreamingQueryProgress, Trigger,
 };
 pub use headwater_engine::{
-    Settings, StreamingQuery, StreamingQueryListener, StreamingQueryManager, StreamingQueryStatus,
-    WatermarkPolicy,
+    Diagnosis, Settings, StreamingQuery, StreamingQueryListener, StreamingQueryManager,
+    StreamingQueryStatus, WatermarkPolicy,
 };
 pub use headwater_sql::{as_of, as_of_within};
 pub use late_rows::LateRows;

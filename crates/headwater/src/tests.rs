@@ -11,6 +11,7 @@ use crate::{connect::memory::MemoryStream, prelude::*};
 
 mod as_of;
 mod chained;
+mod diagnose;
 mod late;
 mod rescaling;
 mod sessions;

@@ -485,6 +485,11 @@ async fn run_partition(
         removed: outcome.removed as u64,
         memory_bytes: memory as u64,
     });
+    runtime.outbox.post_next_expiry(
+        &definition.operator,
+        stores.groups.earliest_expiry(),
+        bound.watermark,
+    );
     let names = definition.stores().into_iter().map(|(name, _)| name);
     let states = std::iter::once(stores.groups).chain(stores.distinct);
     runtime

@@ -96,12 +96,14 @@ struct Seen {
     range: Option<(i64, i64)>,
     sum: f64,
     rows: u64,
+    nulls: u64,
     outbox: Outbox,
 }
 
 impl Seen {
     fn watch(&mut self, column: &ArrayRef) {
         let counted = column.len() - column.null_count();
+        self.nulls += column.null_count() as u64;
         if counted == 0 {
             return;
         }
@@ -138,6 +140,12 @@ fn stats<T: ArrowPrimitiveType<Native = i64>>(
 
 impl Drop for Seen {
     fn drop(&mut self) {
+        if self.nulls > 0 {
+            self.outbox.post(Report::NullTimes {
+                node: self.node.clone(),
+                rows: self.nulls,
+            });
+        }
         let Some((min, max)) = self.range else { return };
         let (units, millis) = units_per_milli(self.unit);
         #[expect(clippy::cast_precision_loss, reason = "a mean for the eye")]
@@ -187,6 +195,7 @@ impl ExecutionPlan for EventTimeExec {
             range: None,
             sum: 0.0,
             rows: 0,
+            nulls: 0,
             outbox: runtime.outbox.clone(),
         };
         let column = self.column;

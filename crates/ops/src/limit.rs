@@ -198,6 +198,11 @@ async fn run(
         removed: 0,
         memory_bytes: state.memory_bytes() as u64,
     });
+    if before + passed >= limit.fetch {
+        runtime.outbox.post(Report::Exhausted {
+            operator: operator.clone(),
+        });
+    }
     runtime
         .state
         .check_in(

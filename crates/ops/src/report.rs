@@ -9,7 +9,7 @@ use datafusion::arrow::{
     array::{Array, AsArray, RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
-use headwater_core::{Error, PreparedPart, Result};
+use headwater_core::{Error, PreparedPart, Result, Watermark};
 use serde::{Deserialize, Serialize};
 
 /// One fact about one partition of one operator in one epoch.
@@ -34,6 +34,13 @@ pub enum Report {
         /// Mean, in milliseconds.
         mean: f64,
         /// Rows with an event time.
+        rows: u64,
+    },
+    /// Rows without an event time at a watermark node. Absent when there were none.
+    NullTimes {
+        /// The watermark node.
+        node: String,
+        /// How many.
         rows: u64,
     },
     /// Rows that an operator's late filter dropped.
@@ -72,6 +79,21 @@ pub enum Report {
         /// Milliseconds since 1970; it may be too early, never too late.
         at_millis: i64,
     },
+    /// What one partition of a stateful operator gives out or forgets next, by event time. Absent when it holds nothing
+    /// that the watermark ends.
+    NextExpiry {
+        /// The operator.
+        operator: String,
+        /// The watermark of the operator that is needed, in milliseconds since 1970; it may be too early, never too late.
+        at_millis: i64,
+        /// The watermark of the operator in this epoch: joins below it may keep it behind that of the query.
+        watermark_millis: i64,
+    },
+    /// An operator will never let a row through again.
+    Exhausted {
+        /// The operator.
+        operator: String,
+    },
     /// A part that the sink prepared.
     Part {
         /// As it goes into the commit record.
@@ -98,6 +120,22 @@ impl Outbox {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(report);
+    }
+
+    /// Adds what an operator gives out or forgets next, if the watermark ends anything that it holds.
+    pub(crate) fn post_next_expiry(
+        &self,
+        operator: &str,
+        earliest: Option<i64>,
+        watermark: Watermark,
+    ) {
+        if let Some(at_millis) = earliest {
+            self.post(Report::NextExpiry {
+                operator: operator.to_owned(),
+                at_millis,
+                watermark_millis: watermark.millis(),
+            });
+        }
     }
 
     /// Takes all reports out.

@@ -31,6 +31,6 @@ pub use nodes::processor::{ProcessorCall, call_processor, processor_input};
 pub use nodes::watermark::{watermark_node, with_watermark};
 pub use stream_table::{StreamTable, is_streaming};
 pub use streaming_plan::{
-    OperatorInfo, PlanSettings, StreamingPlan, WatermarkNodeInfo, plan_stream,
+    OperatorInfo, PlanSettings, StreamingPlan, WatermarkNodeInfo, Withheld, plan_stream,
 };
 pub use window_expr::batch_windows;

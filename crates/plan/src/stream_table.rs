@@ -1,6 +1,6 @@
 //! Streams as tables of a DataFusion catalog.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use datafusion::{
@@ -106,6 +106,22 @@ pub(crate) fn stream_of(scan: &TableScan) -> Option<Arc<dyn TableProvider>> {
     source_as_provider(&scan.source)
         .ok()
         .filter(|provider| <dyn TableProvider>::is::<StreamTable>(provider.as_ref()))
+}
+
+/// The numbers of the sources that a numbered plan reads, each once.
+pub(crate) fn sources_of(plan: &LogicalPlan) -> Vec<usize> {
+    let mut found = BTreeSet::new();
+    // The closure never fails, so neither does the walk.
+    let _ = plan.apply(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(table) = stream_of(scan)
+            && let Some(stream) = <dyn TableProvider>::downcast_ref::<StreamTable>(table.as_ref())
+        {
+            found.extend(stream.source_id);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found.into_iter().collect()
 }
 
 /// Whether some leaf of a plan is a stream. Subqueries inside expressions count too.

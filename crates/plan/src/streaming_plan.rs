@@ -16,6 +16,7 @@ use headwater_ops::{
     table::forget_builds,
 };
 use headwater_state::StoreLayout;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
@@ -68,6 +69,28 @@ pub struct WatermarkNodeInfo {
     pub id: String,
     /// How late rows may be.
     pub delay: Delay,
+    /// The event time.
+    pub column: String,
+    /// The sources whose rows pass it, by number.
+    pub sources: Vec<usize>,
+}
+
+/// What a stateful operator keeps back until the watermark has passed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Withheld {
+    /// Nothing: what comes out comes out in the epoch that makes it.
+    Nothing,
+    /// Groups by windows of this length in milliseconds.
+    Windows(i64),
+    /// Groups by event times.
+    Times,
+    /// Groups by sessions.
+    Sessions,
+    /// Rows that no row of the other side matches.
+    UnmatchedRows,
+    /// What user code gives out when its timers are due.
+    Timers,
 }
 
 /// A stateful operator of the plan.
@@ -87,6 +110,8 @@ pub struct OperatorInfo {
     pub wants_no_data_epoch: bool,
     /// Whether it has timers that follow the clock, for which an epoch without data runs when they are due.
     pub follows_clock: bool,
+    /// What it gives out only when the watermark has passed it.
+    pub withholds: Withheld,
     /// Why its state grows without bound, if it does, with what to write instead.
     pub grows: Vec<String>,
 }

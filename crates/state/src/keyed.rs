@@ -127,6 +127,14 @@ impl KeyedState {
         self.keys == 0
     }
 
+    /// No key expires before this, in milliseconds; `None` if no key ever does. Where keys were removed it may be too
+    /// early, until [`Self::expire`] is called for it. Costs a step for each segment.
+    pub fn earliest_expiry(&self) -> Option<i64> {
+        let segments = self.segments.iter();
+        let expiring = segments.filter(|segment| segment.keys > 0 && segment.bucket.is_some());
+        expiring.map(|segment| segment.earliest).min()
+    }
+
     /// Memory in use, in bytes: rows, index, garbage that is not yet collected and changes not yet committed.
     pub fn memory_bytes(&self) -> usize {
         let segments: usize = self.segments.iter().map(|s| s.memory_bytes()).sum();

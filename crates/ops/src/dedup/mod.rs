@@ -266,6 +266,11 @@ async fn run_partition(
         name: DUPLICATES.to_owned(),
         value: outcome.duplicates as u64,
     });
+    runtime.outbox.post_next_expiry(
+        &definition.operator,
+        seen.earliest_expiry(),
+        bound.watermark,
+    );
     let stores = vec![(KEYS.to_owned(), seen)];
     runtime
         .state

@@ -101,6 +101,14 @@ impl From<Seen> for Store {
 }
 
 impl Seen {
+    /// When the first key is forgotten, if one is; it may be too early.
+    pub(super) fn earliest_expiry(&self) -> Option<i64> {
+        match self {
+            Self::ByKey(state) => state.earliest_expiry(),
+            Self::SinceFirst(rows) => rows.earliest_expiry(),
+        }
+    }
+
     /// Number of keys.
     pub(super) fn len(&self) -> usize {
         match self {

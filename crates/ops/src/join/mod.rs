@@ -144,6 +144,15 @@ impl BindEpoch for StreamJoinExec {
     }
 }
 
+/// When the next stored row goes: one that may come out then, in a join that keeps rows without a match.
+fn next_to_go(definition: &StreamJoin, stores: &[RowStore; 2]) -> Option<i64> {
+    let keeps_none = !(definition.keeps(0) || definition.keeps(1));
+    let sides = (0..stores.len()).filter(|side| keeps_none || definition.keeps(*side));
+    sides
+        .filter_map(|side| stores[side].earliest_expiry())
+        .min()
+}
+
 /// One epoch of one partition: state in, work, state out.
 async fn run_partition(
     definition: Arc<StreamJoin>,
@@ -189,6 +198,11 @@ async fn run_partition(
         removed: outcome.removed as u64,
         memory_bytes: stores.iter().map(|store| store.memory_bytes() as u64).sum(),
     });
+    runtime.outbox.post_next_expiry(
+        &definition.operator,
+        next_to_go(&definition, &stores),
+        bound.watermark,
+    );
     let names = STORES.into_iter().map(str::to_owned);
     state
         .check_in(

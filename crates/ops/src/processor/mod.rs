@@ -30,7 +30,7 @@ use datafusion::{
     },
 };
 use futures::TryStreamExt;
-use headwater_core::Error;
+use headwater_core::{Error, Watermark};
 use headwater_state::{RowStore, RowsSpec, StoreLayout};
 
 pub use self::{
@@ -266,7 +266,7 @@ async fn run_partition(
     if !has_timers {
         outcome.stores.pop();
     }
-    for report in reports(definition, &outcome) {
+    for report in reports(definition, &outcome, bound.watermark) {
         runtime.outbox.post(report);
     }
     state
@@ -282,7 +282,7 @@ async fn run_partition(
 }
 
 /// What an epoch tells the driver.
-fn reports(definition: &Definition, outcome: &Outcome) -> Vec<Report> {
+fn reports(definition: &Definition, outcome: &Outcome, watermark: Watermark) -> Vec<Report> {
     let operator = || definition.operator.clone();
     let metric = |name: &str, value| Report::Metric {
         operator: operator(),
@@ -303,13 +303,17 @@ fn reports(definition: &Definition, outcome: &Outcome) -> Vec<Report> {
         metric("numExpiredTimers", outcome.timers.fired),
         metric("numValuesRemovedDueToTTLExpiry", outcome.counts.expired),
     ];
-    if let Some(at) = outcome.next_timer
-        && definition.time_mode == TimeMode::ProcessingTime
-    {
-        reports.push(Report::NextTimer {
+    match (outcome.next_timer, definition.time_mode) {
+        (Some(at_millis), TimeMode::ProcessingTime) => reports.push(Report::NextTimer {
             operator: operator(),
-            at_millis: at,
-        });
+            at_millis,
+        }),
+        (Some(at_millis), TimeMode::EventTime) => reports.push(Report::NextExpiry {
+            operator: operator(),
+            at_millis,
+            watermark_millis: watermark.millis(),
+        }),
+        _ => {}
     }
     reports
 }

@@ -360,6 +360,10 @@ async fn run_partition(
         removed: outcome.removed as u64,
         memory_bytes: store.memory_bytes() as u64,
     });
+    let earliest = store.earliest_expiry();
+    runtime
+        .outbox
+        .post_next_expiry(operator, earliest, bound.watermark);
     let stores = vec![(SESSIONS.to_owned(), store)];
     runtime
         .state

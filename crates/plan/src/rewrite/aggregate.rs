@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     nodes::stateful_aggregate::StatefulAggregateNode,
-    streaming_plan::OperatorInfo,
-    time_column::{grouping_columns, time_marks},
+    streaming_plan::{OperatorInfo, Withheld},
+    time_column::{TimeForm, grouping_columns, time_marks},
 };
 
 impl Rewriter {
@@ -33,7 +33,7 @@ impl Rewriter {
         let position = self.found.operators.len();
         let before = Arc::clone(&aggregate.schema);
         let mut aggregate = self.over_rewritten_input(aggregate, place)?;
-        let expiry = self.expiry(&aggregate)?;
+        let (expiry, withheld) = self.expiry(&aggregate)?;
         let by_sets = aggregate.group_expr.iter().any(is_grouping_set);
         if let Some(expiry) = expiry.filter(|_| !by_sets) {
             let late = Lateness {
@@ -57,6 +57,7 @@ impl Rewriter {
             wants_no_data_epoch: self.mode != OutputMode::Complete,
             follows_clock: false,
             stores: Vec::new(),
+            withholds: withheld,
             grows: Vec::new(),
         };
         // Nearest the sink first: before what was found below.
@@ -85,10 +86,11 @@ impl Rewriter {
         Aggregate::try_new(Arc::new(input), aggregate.group_expr, aggregate.aggr_expr)
     }
 
-    /// Which key bounds the state: the first one with an event time. None in complete mode, which keeps everything.
-    fn expiry(&self, aggregate: &Aggregate) -> Result<Option<Expiry>> {
+    /// Which key bounds the state, the first one with an event time, and what is given out once it has passed. None in
+    /// complete mode, which keeps everything.
+    fn expiry(&self, aggregate: &Aggregate) -> Result<(Option<Expiry>, Withheld)> {
         if self.mode == OutputMode::Complete {
-            return Ok(None);
+            return Ok((None, Withheld::Nothing));
         }
         let keys = aggregate
             .group_expr
@@ -96,16 +98,23 @@ impl Rewriter {
             .flat_map(grouping_columns)
             .count();
         let marks = time_marks(&LogicalPlan::Aggregate(aggregate.clone()))?;
-        Ok(marks
-            .iter()
-            .take(keys)
-            .enumerate()
-            .find_map(|(column, mark)| {
-                mark.map(|mark| Expiry {
-                    column,
-                    extra_micros: mark.extra_micros(),
-                })
-            }))
+        let mut marks = marks.iter().take(keys).enumerate();
+        let bound = marks.find_map(|(column, mark)| Some((column, (*mark)?)));
+        let withheld = match bound {
+            Some((_, mark)) if self.mode == OutputMode::Append => match mark.form {
+                TimeForm::WindowStart(micros) | TimeForm::Window(Some(micros)) => {
+                    Withheld::Windows(micros / 1_000)
+                }
+                TimeForm::SessionEnd | TimeForm::Window(None) => Withheld::Sessions,
+                TimeForm::Time => Withheld::Times,
+            },
+            _ => Withheld::Nothing,
+        };
+        let expiry = bound.map(|(column, mark)| Expiry {
+            column,
+            extra_micros: mark.extra_micros(),
+        });
+        Ok((expiry, withheld))
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Place, Rewriter, below::below, late::Lateness};
 use crate::{
     nodes::dedup::{DedupNode, DedupTime},
-    streaming_plan::OperatorInfo,
+    streaming_plan::{OperatorInfo, Withheld},
     time_column::{has_watermark, time_marks},
 };
 
@@ -58,6 +58,7 @@ impl Rewriter {
             wants_no_data_epoch: has_watermark(&node.input),
             follows_clock: false,
             stores: Vec::new(),
+            withholds: Withheld::Nothing,
             grows: Vec::new(),
         };
         // Nearest the sink first: before what was found below.

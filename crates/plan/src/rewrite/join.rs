@@ -14,7 +14,7 @@ use super::{Place, Rewriter, below::below, late::Lateness};
 use crate::{
     join::{JoinTimes, SideTimes},
     nodes::stream_join::{StreamJoin, StreamJoinNode},
-    streaming_plan::OperatorInfo,
+    streaming_plan::{OperatorInfo, Withheld},
 };
 
 impl Rewriter {
@@ -49,6 +49,10 @@ impl Rewriter {
             wants_no_data_epoch: times.evicts(),
             follows_clock: false,
             stores: Vec::new(),
+            withholds: match join.join_type {
+                JoinType::Left | JoinType::Right | JoinType::Full => Withheld::UnmatchedRows,
+                _ => Withheld::Nothing,
+            },
             grows: times.grows(),
         };
         // Nearest the sink first: before what was found below.

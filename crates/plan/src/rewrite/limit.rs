@@ -15,7 +15,9 @@ use serde_json::json;
 
 use super::{Place, Rewriter};
 use crate::{
-    check::aggregates_stream, nodes::limit::StreamLimitNode, streaming_plan::OperatorInfo,
+    check::aggregates_stream,
+    nodes::limit::StreamLimitNode,
+    streaming_plan::{OperatorInfo, Withheld},
 };
 
 impl Rewriter {
@@ -48,6 +50,7 @@ impl Rewriter {
                     wants_no_data_epoch: false,
                     follows_clock: false,
                     stores: Vec::new(),
+                    withholds: Withheld::Nothing,
                     grows: Vec::new(),
                 });
                 place.below_stateful()

@@ -32,7 +32,7 @@ use crate::{
         dedup::DedupNode, processor::ProcessorNode, session_aggregate::SessionAggregateNode,
         watermark::WatermarkNode,
     },
-    stream_table::reads_stream,
+    stream_table::{reads_stream, sources_of},
     streaming_plan::{OperatorInfo, PlanSettings, WatermarkNodeInfo},
 };
 
@@ -148,6 +148,8 @@ impl Rewriter {
                 self.found.watermarks.push(WatermarkNodeInfo {
                     id: named.id.clone(),
                     delay: Delay(named.delay.0),
+                    column: named.column.name.clone(),
+                    sources: sources_of(&named.input),
                 });
                 self.children(
                     LogicalPlan::Extension(Extension {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{Place, Rewriter, late::Lateness};
 use crate::{
     nodes::processor::{ProcessorNode, ProcessorTime},
-    streaming_plan::OperatorInfo,
+    streaming_plan::{OperatorInfo, Withheld},
     time_column::time_marks,
 };
 
@@ -54,6 +54,10 @@ impl Rewriter {
             wants_no_data_epoch: node.call.time_mode == TimeMode::EventTime,
             follows_clock: node.call.time_mode == TimeMode::ProcessingTime,
             stores: Vec::new(),
+            withholds: match node.call.time_mode {
+                TimeMode::EventTime => Withheld::Timers,
+                _ => Withheld::Nothing,
+            },
             grows: Vec::new(),
         };
         // Nearest the sink first: before what was found below.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     nodes::session_aggregate::SessionAggregateNode,
-    streaming_plan::OperatorInfo,
+    streaming_plan::{OperatorInfo, Withheld},
     time_column::{TimeForm, time_marks},
 };
 
@@ -51,6 +51,10 @@ impl Rewriter {
             wants_no_data_epoch: self.mode != OutputMode::Complete,
             follows_clock: false,
             stores: Vec::new(),
+            withholds: match self.mode {
+                OutputMode::Append => Withheld::Sessions,
+                OutputMode::Update | OutputMode::Complete => Withheld::Nothing,
+            },
             grows: Vec::new(),
         };
         // Nearest the sink first: before what was found below.

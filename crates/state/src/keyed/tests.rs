@@ -181,6 +181,22 @@ fn expiry_of_whole_buckets_looks_at_no_row() {
 }
 
 #[test]
+fn the_earliest_expiry_is_that_of_the_first_key_that_is_left() {
+    let mut state = store(expiring(1_000));
+    assert_eq!(state.earliest_expiry(), None);
+    put_expiring(&mut state, [7_300, 2_100, 2_900]);
+    assert_eq!(state.earliest_expiry(), Some(2_100));
+    // In the middle of a bucket, at its end, and of the last one.
+    for (limit, expected) in [(2_500, Some(2_900)), (2_999, Some(7_300)), (9_000, None)] {
+        state.expire(limit, false).unwrap();
+        assert_eq!(state.earliest_expiry(), expected, "{limit}");
+    }
+    let mut for_ever = store(spec());
+    put(&mut for_ever, [1]);
+    assert_eq!(for_ever.earliest_expiry(), None);
+}
+
+#[test]
 fn a_microsecond_timestamp_does_not_make_a_segment_per_value() {
     let mut state = store(expiring(1));
     for start in (0..200_000).step_by(10_000) {
