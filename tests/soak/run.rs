@@ -75,8 +75,7 @@ impl Soak {
             .clock(Arc::clone(&clock) as Arc<dyn Clock>)
             .datafusion_config(SessionConfig::new().with_target_partitions(1))
             .settings(Settings {
-                // What grows, grows in one partition too, in half the time.
-                state_partitions: Some(1),
+                state_partitions: Some(partitions()),
                 min_batches_to_retain: RETAINED,
                 ..Settings::default()
             })
@@ -138,6 +137,12 @@ impl Soak {
         );
         Ok(samples)
     }
+}
+
+/// What grows, grows in one partition too, in half the time; `HEADWATER_SOAK_PARTITIONS` asks for more.
+fn partitions() -> usize {
+    let wanted = std::env::var("HEADWATER_SOAK_PARTITIONS");
+    wanted.map_or(1, |wanted| wanted.parse().expect("a number of partitions"))
 }
 
 fn range(epochs: Range<u64>) -> Range<usize> {

@@ -14,6 +14,7 @@ pub mod mode;
 pub mod offset;
 pub mod options;
 pub mod progress;
+pub mod secret;
 pub mod sink;
 pub mod source;
 pub mod storage;

@@ -4,13 +4,18 @@ use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    secret::{HIDDEN, is_secret},
+};
 
 /// The options a user gave to one source or sink.
 ///
 /// `maxFilesPerTrigger`, `MAXFILESPERTRIGGER` and `max_files_per_trigger` are the same option. Nothing a user asked
 /// for is silently ignored: [`Options::deny_unknown`] refuses names the reader of the options does not know.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Values of secrets ([`is_secret`]) are in none of its errors, nor in its `Debug` form.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Options {
     // canonical name -> (name as written, value)
@@ -23,6 +28,17 @@ fn canonical(name: &str) -> String {
         .filter(|c| *c != '_')
         .map(|c| c.to_ascii_lowercase())
         .collect()
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.shown()).finish()
+    }
+}
+
+/// A value as errors may show it.
+fn shown<'a>(name: &str, value: &'a str) -> &'a str {
+    if is_secret(name) { HIDDEN } else { value }
 }
 
 impl Options {
@@ -53,6 +69,7 @@ impl Options {
         self.get(name)
             .map(|value| {
                 value.trim().parse().map_err(|error| {
+                    let value = shown(name, value);
                     Error::invalid(format!("option '{name}' cannot be '{value}': {error}"))
                 })
             })
@@ -64,6 +81,7 @@ impl Options {
         self.get(name)
             .map(|value| {
                 parse_duration(value).map_err(|error| {
+                    let value = shown(name, value);
                     Error::invalid(format!(
                         "option '{name}' cannot be '{value}': {}",
                         error.message()
@@ -104,6 +122,11 @@ impl Options {
         self.entries
             .values()
             .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Every option as people may see it: secrets are [`HIDDEN`].
+    pub fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.iter().map(|(name, value)| (name, shown(name, value)))
     }
 
     /// Whether there are none.
@@ -226,6 +249,19 @@ mod tests {
             error.message(),
             "source 'rate' does not know the option 'rowPerSecond': its options are rowsPerSecond, numPartitions"
         );
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let options: Options = [("path", "in"), ("api_key", "hush")].into_iter().collect();
+        assert_eq!(
+            format!("{options:?}"),
+            r#"{"api_key": "******", "path": "in"}"#
+        );
+        let error = options.parse::<u64>("apiKey").expect_err("no number");
+        assert!(!error.to_string().contains("hush"), "{error}");
+        let written: Vec<_> = options.iter().map(|(_, value)| value).collect();
+        assert_eq!(written, ["hush", "in"]);
     }
 
     #[test]

@@ -244,7 +244,7 @@ fn watermark_in_words(stream: &StreamDefinition) -> Option<String> {
 }
 
 fn sink_row(sink: &SinkDefinition) -> Row {
-    let options = sink.options.iter();
+    let options = sink.options.shown();
     let options: Vec<String> = options
         .map(|(name, value)| format!("{name} = {value}"))
         .collect();

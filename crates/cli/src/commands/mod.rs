@@ -1,0 +1,6 @@
+//! The commands, one per file.
+
+pub(crate) mod check;
+pub(crate) mod explain;
+pub(crate) mod run;
+pub(crate) mod state;

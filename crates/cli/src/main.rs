@@ -1,0 +1,7 @@
+//! The `headwater` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    headwater_cli::main(std::env::args_os())
+}
