@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use headwater_core::{Error, Options, Result, SinkProvider, SourceProvider};
+use headwater_core::{Error, Options, Result, SinkProvider, SourceProvider, nearest};
 use parking_lot::RwLock;
 
 use crate::{
@@ -301,17 +301,30 @@ impl ConnectorRegistry {
 }
 
 fn unknown(kind: &str, format: &str, known: &[String]) -> Error {
+    let list = known.join(", ");
+    let advice = match nearest(format, known.iter().map(String::as_str)) {
+        Some(close) => format!("did you mean '{close}'? There are {list}"),
+        None => format!("write one of {list}"),
+    };
     Error::invalid(format!(
-        "there is no {kind} of the format '{format}': write one of {}",
-        known.join(", ")
+        "there is no {kind} of the format '{format}': {advice}"
     ))
+}
+
+/// `id BIGINT, host STRING`, as near as Arrow's own names of types come to it.
+fn columns(schema: &SchemaRef) -> String {
+    let fields = schema.fields().iter();
+    let columns: Vec<String> = fields
+        .map(|field| format!("{} {}", field.name(), field.data_type()))
+        .collect();
+    columns.join(", ")
 }
 
 impl SourceRequest {
     fn path_of_files(&self) -> Result<&str> {
         self.path.as_deref().ok_or_else(|| {
             Error::invalid(format!(
-                "source '{}' needs a path: call load(\"path/of/folder\")",
+                "source '{}' needs a path: give it the option 'path', such as 'path/of/folder'",
                 self.format
             ))
         })
@@ -320,7 +333,7 @@ impl SourceRequest {
     fn deny_path(&self) -> Result<()> {
         match &self.path {
             Some(path) => Err(Error::invalid(format!(
-                "source '{}' has no path, found '{path}': call load without one",
+                "source '{}' has no path, found '{path}': leave the path out",
                 self.format
             ))),
             None => Ok(()),
@@ -332,7 +345,7 @@ impl SourceRequest {
         let names = || things.keys().cloned().collect::<Vec<_>>().join(", ");
         let name = self.path.as_deref().ok_or_else(|| {
             Error::invalid(format!(
-                "source '{}' needs the name of a {what}: call load with one of [{}]",
+                "source '{}' needs the name of a {what}: give it as the path, one of [{}]",
                 self.format,
                 names()
             ))
@@ -349,9 +362,10 @@ impl SourceRequest {
     fn checked(&self, provider: Arc<dyn SourceProvider>) -> Result<Arc<dyn SourceProvider>> {
         match &self.schema {
             Some(schema) if *schema != provider.schema() => Err(Error::invalid(format!(
-                "source '{}' has the columns {}, not {schema}: leave out schema(…)",
+                "source '{}' has the columns {}, not {}: leave the columns out",
                 self.format,
-                provider.schema()
+                columns(&provider.schema()),
+                columns(schema)
             ))),
             _ => Ok(provider),
         }
@@ -362,7 +376,7 @@ impl SinkRequest {
     fn path_of_files(&self) -> Result<&str> {
         self.path.as_deref().ok_or_else(|| {
             Error::invalid(format!(
-                "sink '{}' needs a path: call start(\"path/of/folder\")",
+                "sink '{}' needs a path: give it the option 'path', such as 'path/of/folder'",
                 self.format
             ))
         })
@@ -371,7 +385,7 @@ impl SinkRequest {
     fn deny_path_and_partitions(&self) -> Result<()> {
         if let Some(path) = &self.path {
             return Err(Error::invalid(format!(
-                "sink '{}' has no path, found '{path}': call start without one",
+                "sink '{}' has no path, found '{path}': leave the path out",
                 self.format
             )));
         }
@@ -379,7 +393,7 @@ impl SinkRequest {
             return Ok(());
         }
         Err(Error::invalid(format!(
-            "sink '{}' cannot partition by {}: only sinks of files can, leave out partition_by(…)",
+            "sink '{}' cannot partition by {}: only sinks of files can, leave the columns out",
             self.format,
             self.partition_by.join(", ")
         )))
@@ -446,7 +460,7 @@ mod tests {
         assert!(refused(&source("rate", None, &[("speed", "1")])).contains("'speed'"));
         let mut request = source("rate", None, &[]);
         request.schema = Some(numbers_schema());
-        assert!(refused(&request).contains("leave out schema"));
+        assert!(refused(&request).contains("leave the columns out"));
         let mut request = sink("console");
         request.partition_by = vec!["n".to_owned()];
         let error = registry.sink(&request).expect_err("refused");

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Result,
+    Error, Result, nearest,
     secret::{HIDDEN, is_secret},
 };
 
@@ -68,9 +68,16 @@ impl Options {
     {
         self.get(name)
             .map(|value| {
-                value.trim().parse().map_err(|error| {
+                value.trim().parse().map_err(|error: T::Err| {
+                    let why = match error.to_string() {
+                        why if why.contains("invalid digit") => "write a whole number".to_owned(),
+                        why if why.contains("`true` or `false`") => {
+                            "write true or false".to_owned()
+                        }
+                        why => why,
+                    };
                     let value = shown(name, value);
-                    Error::invalid(format!("option '{name}' cannot be '{value}': {error}"))
+                    Error::invalid(format!("option '{name}' cannot be '{value}': {why}"))
                 })
             })
             .transpose()
@@ -104,10 +111,15 @@ impl Options {
         let known_names: Vec<String> = known.iter().map(|name| canonical(name)).collect();
         for (key, (name, _)) in &self.entries {
             if !known_names.contains(key) {
-                let list = if known.is_empty() {
-                    "it takes no options".to_owned()
-                } else {
-                    format!("its options are {}", known.join(", "))
+                let list = match (known, nearest(name, known.iter().copied())) {
+                    ([], _) => "it takes no options".to_owned(),
+                    (_, Some(close)) => {
+                        format!(
+                            "did you mean '{close}'? (its options are {})",
+                            known.join(", ")
+                        )
+                    }
+                    (_, None) => format!("its options are {}", known.join(", ")),
                 };
                 return Err(Error::invalid(format!(
                     "{owner} does not know the option '{name}': {list}"
@@ -225,6 +237,24 @@ pub fn parse_micros(text: &str) -> Result<i64> {
     Ok(total)
 }
 
+/// A length of time as [`parse_micros`] reads it, in the largest unit that leaves a whole number: `90 seconds`.
+pub fn micros_in_words(micros: i64) -> String {
+    const UNITS: [(i64, &str); 6] = [
+        (86_400_000_000, "day"),
+        (3_600_000_000, "hour"),
+        (60_000_000, "minute"),
+        (1_000_000, "second"),
+        (1_000, "millisecond"),
+        (1, "microsecond"),
+    ];
+    let fits = |(unit, _): &&(i64, &str)| micros != 0 && micros % unit == 0;
+    let (unit, name) = UNITS.iter().find(fits).copied().unwrap_or((1, "second"));
+    match micros / unit {
+        1 => format!("1 {name}"),
+        count => format!("{count} {name}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,7 +277,8 @@ mod tests {
             .expect_err("the name is misspelt");
         assert_eq!(
             error.message(),
-            "source 'rate' does not know the option 'rowPerSecond': its options are rowsPerSecond, numPartitions"
+            "source 'rate' does not know the option 'rowPerSecond': did you mean 'rowsPerSecond'? (its options are \
+             rowsPerSecond, numPartitions)"
         );
     }
 
@@ -262,6 +293,20 @@ mod tests {
         assert!(!error.to_string().contains("hush"), "{error}");
         let written: Vec<_> = options.iter().map(|(_, value)| value).collect();
         assert_eq!(written, ["hush", "in"]);
+    }
+
+    #[test]
+    fn lengths_are_said_in_the_unit_that_fits() {
+        for (micros, words) in [
+            (0, "0 seconds"),
+            (90_000_000, "90 seconds"),
+            (60_000_000, "1 minute"),
+            (172_800_000_000, "2 days"),
+            (1_500, "1500 microseconds"),
+        ] {
+            assert_eq!(micros_in_words(micros), words);
+            assert_eq!(parse_micros(words).ok(), Some(micros));
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Output {
         if writes_files && !is_durable {
             return Err(Error::invalid(format!(
                 "sink '{}' writes files, which must not be written twice: say where the query's checkpoint is with \
-                 option(\"checkpointLocation\", …)",
+                 the option 'checkpointLocation'",
                 request.format
             )));
         }

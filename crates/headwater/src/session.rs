@@ -322,6 +322,8 @@ impl SessionBuilder {
             .with_extension(Arc::clone(&services))
             .with_extension(Arc::clone(&services.processors));
         config.options_mut().execution.time_zone = Some(self.time_zone);
+        // So that errors know their place in the text.
+        config.options_mut().sql_parser.collect_spans = true;
         let builder = SessionStateBuilder::new()
             .with_config(config)
             .with_default_features();

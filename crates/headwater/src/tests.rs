@@ -12,15 +12,20 @@ use crate::{connect::memory::MemoryStream, prelude::*};
 mod as_of;
 mod chained;
 mod diagnose;
+mod explain;
 mod late;
 mod rescaling;
 mod sessions;
+mod soup;
+mod sql_reference;
 mod state_tables;
 mod statements;
 mod tables;
 mod texts;
 mod upgrades;
+mod windowing;
 mod world;
+mod wrong;
 
 const SECOND: i64 = 1_000_000;
 

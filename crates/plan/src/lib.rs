@@ -20,6 +20,7 @@ mod session_expr;
 mod session_udf;
 mod stream_table;
 mod streaming_plan;
+mod summary;
 mod tables;
 mod time_column;
 mod window_expr;

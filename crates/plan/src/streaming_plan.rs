@@ -27,6 +27,7 @@ use crate::{
     optimize::{optimize, push_down_filters},
     processing_time::bind_present,
     rewrite,
+    summary::summary,
     tables::{
         self, Tables,
         follow::{self, Named},
@@ -231,6 +232,11 @@ impl StreamingPlan {
         self.late.clone()
     }
 
+    /// Which rows the sink receives.
+    pub fn mode(&self) -> OutputMode {
+        self.settings.mode
+    }
+
     pub(crate) fn physical(&self) -> &Arc<dyn ExecutionPlan> {
         &self.physical
     }
@@ -279,6 +285,11 @@ impl StreamingPlan {
     pub fn task_context(&self, runtime: Arc<EpochRuntime>) -> Arc<TaskContext> {
         let config = self.session.config().clone().with_extension(runtime);
         Arc::new(TaskContext::from(&self.session).with_session_config(config))
+    }
+
+    /// Which operators keep what, for how long, and what happens to late rows, in words.
+    pub fn summary(&self) -> String {
+        summary(self)
     }
 
     /// Sources, watermarks, stateful operators and the physical plan, for people.

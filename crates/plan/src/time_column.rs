@@ -5,9 +5,10 @@
 
 use datafusion::{
     common::{Result, tree_node::TreeNode},
-    logical_expr::{Expr, JoinType, LogicalPlan},
+    logical_expr::{Expr, JoinType, LogicalPlan, expr::ScalarFunction},
 };
 use headwater_core::Delay;
+use headwater_sql::{WINDOW_END_FUNCTION, WINDOW_START_FUNCTION};
 
 use crate::{
     nodes::{
@@ -204,6 +205,18 @@ fn expression_mark(
                     ..mark
                 }));
             }
+            if let Some(edge) = window_edge(function) {
+                let mark = match rebuilt_window(edge) {
+                    Some(start) => of_column(start)?,
+                    None => None,
+                };
+                let is_start = function.func.name() == WINDOW_START_FUNCTION;
+                return Ok(mark.map(|mark| TimeMark {
+                    // A window ends at an event time of its own.
+                    form: if is_start { mark.form } else { TimeForm::Time },
+                    ..mark
+                }));
+            }
             let of_session = |part: Option<&Expr>, from: TimeForm, form: TimeForm| match part {
                 Some(part) => expression_mark(part, input, marks).map(|mark| {
                     mark.filter(|mark| mark.form == from)
@@ -230,6 +243,16 @@ fn expression_mark(
                 }))
         }
         _ => Ok(None),
+    }
+}
+
+/// The window whose start or end the windowing functions of SQL give out.
+fn window_edge(function: &ScalarFunction) -> Option<&Expr> {
+    let name = function.func.name();
+    let is_edge = name == WINDOW_START_FUNCTION || name == WINDOW_END_FUNCTION;
+    match function.args.as_slice() {
+        [window] if is_edge => Some(window),
+        _ => None,
     }
 }
 

@@ -59,6 +59,8 @@ mod types;
 mod using;
 mod window_refs;
 mod window_spec;
+mod windowing;
+mod windowing_sessions;
 
 pub use analyzer::SparkSemantics;
 pub use ansi_aggregates::AnsiAggregates;
@@ -76,8 +78,9 @@ pub use markers::{
     Gap, WindowExpr, session_window, session_window_udf, window, window_time, window_time_udf,
     window_udf,
 };
-pub use message::{SqlText, has_place, nearest, no_place};
+pub use message::{Names, SqlText, has_place, no_place, plain_message};
 pub use parser::{parse, parse_expr};
 pub use session_gap::{constant_gap, constant_micros, gap_micros};
 pub use stream_columns::shown_type;
 pub use window_spec::WindowSpec;
+pub use windowing::{WINDOW_END_FUNCTION, WINDOW_START_FUNCTION};

@@ -20,7 +20,10 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::functions::collections::{positions_udf, row_list_udf};
 use crate::hooks::{StreamingHooks, WatermarkDelay};
-use crate::tokens::WATERMARK_FUNCTION;
+use crate::interval::CalendarInterval;
+use crate::statement::interval_of;
+use crate::tokens::{HOP_FUNCTION, TUMBLE_FUNCTION, WATERMARK_FUNCTION};
+use crate::windowing::with_windows;
 
 /// Name of the table function that stands for `LATERAL VIEW` between the rewrite and the planner. Its arguments:
 /// `(SELECT * FROM relations)`, the generator call, the view's name, whether it is `OUTER`, the column names.
@@ -59,6 +62,7 @@ impl RelationPlanner for SparkRelationPlanner {
                 match name.to_string().as_str() {
                     WATERMARK_FUNCTION => self.watermark(call, context)?,
                     GENERATE_FUNCTION => generate(call, context)?,
+                    TUMBLE_FUNCTION | HOP_FUNCTION => windows(call, context)?,
                     _ => return Ok(RelationPlanning::Original(Box::new(relation))),
                 }
             }
@@ -99,6 +103,31 @@ impl SparkRelationPlanner {
         let input = LogicalPlanBuilder::from(input).project(columns)?.build()?;
         self.hooks.watermark(input, ident(name), delay)
     }
+}
+
+/// `TUMBLE` with a length, `HOP` with a distance and a length.
+fn windows(call: Vec<SqlExpr>, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+    let mut call = call.into_iter();
+    let (Some(relation), Some(time)) = (call.next(), call.next()) else {
+        return plan_err!("a windowing function needs a table and an event time");
+    };
+    let lengths: Vec<CalendarInterval> = call
+        .map(|length| interval_of(&length))
+        .collect::<Result<_>>()?;
+    let (slide, size) = match lengths.as_slice() {
+        [size] => (*size, *size),
+        [slide, size] => (*slide, *size),
+        _ => {
+            return plan_err!(
+                "a windowing function has one length, and HOP the distance of its windows before it: write \
+                 TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL 10 MINUTES) or HOP(TABLE t, DESCRIPTOR(ts), INTERVAL 5 MINUTES, \
+                 INTERVAL 10 MINUTES)"
+            );
+        }
+    };
+    let input = plan_input(relation, context)?;
+    let time = context.sql_to_expr(time, input.schema())?;
+    with_windows(input, time, size, slide)
 }
 
 /// An event time is a timestamp, or a window, which counts with its end.

@@ -24,6 +24,7 @@ use crate::names;
 use crate::relation::GENERATE_FUNCTION;
 use crate::using;
 use crate::window_refs::WindowKeys;
+use crate::windowing_sessions;
 
 /// Whose words a text uses where Spark's and DataFusion's differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +140,7 @@ fn rewrite_select(select: &mut Select) -> Result<()> {
             "DISTRIBUTE BY places rows, which the engine does itself: leave it out"
         ));
     }
+    windowing_sessions::group(select)?;
     group_by_modifiers(&mut select.group_by);
     generators::beside_each_other(select)?;
     lateral_views(select);

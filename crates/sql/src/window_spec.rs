@@ -75,7 +75,7 @@ impl WindowSpec {
         }
         if slide_micros > size_micros {
             return plan_err!(
-                "the window slide ({slide_micros} microseconds) must not be above its length ({size_micros} microseconds): rows between two windows would be lost"
+                "the window slide ({slide_micros} microseconds) must not be above its length ({size_micros} microseconds): rows between two windows would be lost, make the slide at most as long as the window"
             );
         }
         if start_micros.unsigned_abs() >= slide_micros.unsigned_abs() {

@@ -21,10 +21,11 @@ impl Session {
     /// Carries out the only statement of a text.
     pub(crate) async fn execute(&self, text: &str) -> Result<DataFrame> {
         let source = SqlText::new(text);
-        let statement = single(text).map_err(|fault| fault.render(&source, Span::empty()))?;
+        let statement =
+            single(text).map_err(|fault| fault.render(&source, Span::empty(), &self.names()))?;
         let start = at_start(&statement);
         let done = Box::pin(self.carry_out(statement)).await;
-        done.map_err(|fault| fault.render(&source, start))
+        done.map_err(|fault| fault.render(&source, start, &self.names()))
     }
 
     pub(super) async fn carry_out(&self, statement: ScriptStatement) -> Outcome<DataFrame> {

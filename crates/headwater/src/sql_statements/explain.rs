@@ -1,40 +1,74 @@
-//! `EXPLAIN STREAMING`: how a query would run over its streams.
+//! `EXPLAIN STREAMING`: how a query would run over its streams, and in which output modes.
 
-use headwater_core::OutputMode;
-use headwater_plan::{PlanSettings, plan_stream};
-use headwater_sql::statement::ExplainStreaming;
+use headwater_core::{ErrorKind, OutputMode, Result};
+use headwater_plan::{PlanSettings, StreamingPlan, plan_stream};
+use headwater_sql::{plain_message, statement::ExplainStreaming};
 
 use super::{
     fault::{Fault, Outcome},
     queries::output_mode,
 };
-use crate::session::Session;
+use crate::{frame::DataFrame, session::Session};
 
 const MODES: [OutputMode; 3] = [OutputMode::Append, OutputMode::Update, OutputMode::Complete];
 
 impl Session {
-    /// The plan of a query in the mode that was asked for, else in the first mode in which it can run.
+    /// What a query keeps and for how long, in the mode that was asked for, else in the first mode in which it can run;
+    /// and which other modes it can run in, or why not.
     pub(super) async fn explained(&self, explain: &ExplainStreaming) -> Outcome<String> {
-        let asked = explain.output_mode.as_ref().map(output_mode).transpose()?;
+        let asked = explain.output_mode.as_ref();
+        let mode = asked.map(output_mode).transpose()?;
         let frame = self.plan_select(explain.query.clone()).await?;
-        let (state, plan) = frame.into_inner().into_parts();
-        let modes = asked.map_or(MODES.to_vec(), |mode| vec![mode]);
-        let mut refusal = None;
-        for mode in modes {
-            let settings = PlanSettings {
-                mode,
-                strict_spark: self.settings().strict_spark,
-                ..PlanSettings::default()
-            };
-            match Box::pin(plan_stream(&state, plan.clone(), &settings)).await {
-                Ok(planned) => return Ok(planned.explain()),
-                Err(error) => refusal = refusal.or(Some(error)),
-            }
+        let text = Box::pin(self.explain_streaming(frame, mode)).await;
+        let span = asked.map_or_else(headwater_sql::no_place, |mode| mode.span);
+        text.map_err(|error| Fault::About(span, error))
+    }
+
+    /// What a query over streams keeps and for how long, how late rows are treated, and in which output modes it can run,
+    /// as text. Without a mode, in the first in which it can.
+    ///
+    /// # Errors
+    /// `Invalid` if it can run in no mode, or not in the one that was asked for.
+    pub async fn explain_streaming(
+        &self,
+        frame: DataFrame,
+        mode: Option<OutputMode>,
+    ) -> Result<String> {
+        let mut answers = Vec::new();
+        for mode in MODES {
+            answers.push((mode, Box::pin(self.planned_in(&frame, mode)).await));
         }
-        let span = headwater_sql::no_place();
-        Err(match refusal {
-            Some(error) => Fault::At(span, error),
-            None => Fault::invalid(span, "no output mode was tried"),
-        })
+        let is_shown = |(answered, plan): &(OutputMode, Result<StreamingPlan>)| match mode {
+            Some(mode) => mode == *answered,
+            None => plan.is_ok(),
+        };
+        let shown = answers.iter().position(is_shown).unwrap_or(0);
+        let mut text = match &answers[shown] {
+            (mode, Ok(plan)) => format!("in {mode} mode:\n{}", plan.summary()),
+            (_, Err(_)) => return answers.swap_remove(shown).1.map(|plan| plan.summary()),
+        };
+        for (mode, answer) in &answers {
+            let line = match answer {
+                Ok(_) => format!("{mode} mode: possible\n"),
+                Err(error) if error.kind() == ErrorKind::Invalid => {
+                    format!("{mode} mode: not possible, {}\n", error.message())
+                }
+                Err(error) => format!("{mode} mode: {error}\n"),
+            };
+            text.push_str(&line);
+        }
+        Ok(plain_message(&text))
+    }
+
+    async fn planned_in(&self, frame: &DataFrame, mode: OutputMode) -> Result<StreamingPlan> {
+        let (state, plan) = frame.clone().into_inner().into_parts();
+        let settings = self.settings();
+        let settings = PlanSettings {
+            mode,
+            no_data_epochs: settings.no_data_epochs,
+            strict_spark: settings.strict_spark,
+            ..PlanSettings::default()
+        };
+        Box::pin(plan_stream(&state, plan, &settings)).await
     }
 }

@@ -2,7 +2,7 @@
 
 use datafusion::{error::DataFusionError, sql::sqlparser::tokenizer::Span};
 use headwater_core::{Error, ErrorKind};
-use headwater_sql::{SqlText, statement::StatementOptions};
+use headwater_sql::{Names, SqlText, statement::StatementOptions};
 
 use crate::error::from_datafusion;
 
@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     Planning(DataFusionError),
     /// About the words at a place.
     At(Span, Error),
+    /// About what the message names; if that is not found, about the words at a place.
+    About(Span, Error),
 }
 
 impl From<DataFusionError> for Fault {
@@ -30,28 +32,24 @@ impl Fault {
     }
 
     /// The error with the line that it is about. `statement` is where the statement begins.
-    pub(crate) fn render(self, text: &SqlText<'_>, statement: Span) -> Error {
+    pub(crate) fn render(self, text: &SqlText<'_>, statement: Span, names: &Names) -> Error {
         match self {
             Self::At(span, error) => {
-                let span = match span.start.line {
-                    0 => statement,
-                    _ => span,
-                };
-                let message = text.marked(Some(span), error.message());
-                // The cause of an error of ours is in its message, or says more.
-                match std::error::Error::source(&error) {
-                    Some(cause) if !message.contains(&cause.to_string()) => {
-                        Error::new(error.kind(), format!("{message}\n{cause}"))
-                    }
-                    _ => Error::new(error.kind(), message),
-                }
+                let message = text.at(&error.to_string(), span, statement);
+                Error::new(error.kind(), message)
             }
-            Self::Planning(error) => match text.explain(&error, statement) {
+            Self::About(span, error) => {
+                let message = text.about(&error.to_string(), statement, span, names);
+                Error::new(error.kind(), message)
+            }
+            Self::Planning(error) => match text.explain(&error, statement, names) {
                 Some(message) => Error::invalid(message),
                 None => {
                     let error = from_datafusion(error);
                     match error.kind() {
-                        ErrorKind::Invalid => Self::At(statement, error).render(text, statement),
+                        ErrorKind::Invalid => {
+                            Self::About(statement, error).render(text, statement, names)
+                        }
                         _ => error,
                     }
                 }

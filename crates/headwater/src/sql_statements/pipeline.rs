@@ -85,13 +85,14 @@ impl Session {
     /// As [`Self::pipeline`], and whatever `input` gives.
     pub async fn pipeline_with(&self, text: &str, input: Option<&StreamInput>) -> Result<Pipeline> {
         let source = SqlText::new(text);
-        let script = Script::parse(text)
-            .map_err(|error| Fault::from(error).render(&source, headwater_sql::no_place()))?;
+        let script = Script::parse(text).map_err(|error| {
+            Fault::from(error).render(&source, headwater_sql::no_place(), &self.names())
+        })?;
         let mut pipeline = Pipeline::default();
         for statement in script.statements {
             let start = at_start(&statement);
             let planned = Box::pin(self.plan_step(statement, input, &mut pipeline)).await;
-            planned.map_err(|fault| fault.render(&source, start))?;
+            planned.map_err(|fault| fault.render(&source, start, &self.names()))?;
         }
         Ok(pipeline)
     }

@@ -93,8 +93,13 @@ impl PipelineQuery {
         &self.frame
     }
 
-    /// The incremental plan as text.
+    /// Which operators keep what, for how long, and what happens to late rows, as text.
     pub fn explain(&self) -> String {
+        headwater_sql::plain_message(&self.plan.summary())
+    }
+
+    /// The incremental plan as the engine runs it, as text.
+    pub fn physical_plan(&self) -> String {
         self.plan.explain()
     }
 
@@ -285,7 +290,7 @@ impl Session {
             late_rows: terms.late.is_some(),
             ..PlanSettings::default()
         };
-        let at = |error: Error| Fault::At(mode_span, error);
+        let at = |error: Error| Fault::About(mode_span, error);
         let planned = Box::pin(plan_stream(&state, plan, &settings))
             .await
             .map_err(at)?;

@@ -1,11 +1,11 @@
 //! `SHOW …` and `DESCRIBE …`, and what to say of names that mean nothing.
 
 use datafusion::{catalog::TableProvider, sql::parser::Statement as DfStatement};
-use headwater_core::Trigger;
+use headwater_core::{Trigger, nearest};
 use headwater_engine::StreamingQuery;
 use headwater_plan::{StreamTable, is_streaming};
 use headwater_sql::{
-    nearest, shown_type,
+    Names, shown_type,
     statement::{Described, Name},
 };
 
@@ -126,7 +126,10 @@ impl Session {
             return Ok(Ok(frame_of(self.context(), &columns, &[sink_row(&sink)])?));
         }
         match &described.original {
-            Some(original) => Ok(Err(original.as_ref().clone())),
+            Some(original) if self.has_table(&known) || !self.is_plain(&known) => {
+                Ok(Err(original.as_ref().clone()))
+            }
+            Some(_) => Err(self.unknown_stream(&described.name)),
             None => Err(self.unknown_stream(&described.name)),
         }
     }
@@ -153,6 +156,11 @@ impl Session {
             .collect();
         let columns = ["column_name", "data_type", "is_nullable", "watermark"];
         Ok(frame_of(self.context(), &columns, &rows)?)
+    }
+
+    /// Whether a name can only be one of the default schema, and not a setting or a table elsewhere.
+    fn is_plain(&self, name: &str) -> bool {
+        !name.contains('.')
     }
 
     /// The table that a name means, as it is spelt.
@@ -185,14 +193,32 @@ impl Session {
         names
     }
 
+    /// What a text may name.
+    pub(super) fn names(&self) -> Names {
+        let state = self.state();
+        let mut functions: Vec<String> = state.scalar_functions().keys().cloned().collect();
+        functions.extend(state.aggregate_functions().keys().cloned());
+        functions.extend(state.window_functions().keys().cloned());
+        functions.retain(|name| !name.starts_with("__"));
+        functions.sort();
+        Names {
+            tables: self.table_names(),
+            functions,
+        }
+    }
+
     pub(super) fn unknown_stream(&self, name: &Name) -> Fault {
         let names = self.table_names();
         Fault::invalid(
             name.span,
             format!(
-                "there is no stream '{}'{}",
+                "there is no stream or table '{}'{}",
                 name.value,
-                advice(&name.value, &names, "SHOW STREAMS lists those there are")
+                advice(
+                    &name.value,
+                    &names,
+                    "SHOW STREAMS and SHOW TABLES list those there are"
+                )
             ),
         )
     }

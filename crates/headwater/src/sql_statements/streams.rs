@@ -7,7 +7,7 @@ use datafusion::{
     logical_expr::{LogicalPlan, LogicalPlanBuilder},
 };
 use headwater_connect::registry::SourceRequest;
-use headwater_core::Options;
+use headwater_core::{Options, options::micros_in_words};
 use headwater_plan::StreamTable;
 use headwater_sql::statement::{CreateStream, Dropped, StreamWatermark};
 
@@ -115,7 +115,7 @@ impl Session {
         // Errors of hooks know nothing of the text.
         let plan = plan.map_err(|error| match headwater_sql::has_place(&error) {
             true => Fault::Planning(error),
-            false => Fault::At(watermark.span, crate::error::from_datafusion(error)),
+            false => Fault::About(watermark.span, crate::error::from_datafusion(error)),
         })?;
         Ok((plan, column))
     }
@@ -146,34 +146,12 @@ impl Session {
     }
 }
 
-/// `10 seconds`, in the largest unit that leaves a whole number.
+/// `10 seconds`, `1 month 2 days`.
 fn delay_in_words(watermark: &StreamWatermark) -> String {
     let delay = watermark.delay;
-    let mut words = Vec::new();
-    if delay.months != 0 {
-        words.push(counted(i64::from(delay.months), "month"));
-    }
-    const UNITS: [(i64, &str); 6] = [
-        (86_400_000_000, "day"),
-        (3_600_000_000, "hour"),
-        (60_000_000, "minute"),
-        (1_000_000, "second"),
-        (1_000, "millisecond"),
-        (1, "microsecond"),
-    ];
-    if delay.micros != 0 || words.is_empty() {
-        let fits = UNITS
-            .iter()
-            .find(|(micros, _)| delay.micros % micros == 0 && delay.micros != 0);
-        let (micros, unit) = fits.copied().unwrap_or((1_000_000, "second"));
-        words.push(counted(delay.micros / micros, unit));
-    }
-    words.join(" ")
-}
-
-fn counted(count: i64, unit: &str) -> String {
-    match count {
-        1 => format!("1 {unit}"),
-        _ => format!("{count} {unit}s"),
+    match (delay.months, delay.micros) {
+        (0, micros) => micros_in_words(micros),
+        (months, 0) => format!("{months} months"),
+        (months, micros) => format!("{months} months {}", micros_in_words(micros)),
     }
 }

@@ -58,7 +58,8 @@ async fn a_stream_is_defined_described_shown_and_dropped() {
         .expect("fine");
     let gone = run(&session, "DROP STREAM clicks").await.expect_err("gone");
     assert!(
-        gone.to_string().contains("there is no stream 'clicks'"),
+        gone.to_string()
+            .contains("there is no stream or table 'clicks'"),
         "{gone}"
     );
     assert_eq!(run(&session, "SHOW STREAMS").await.expect("shown"), [""; 0]);

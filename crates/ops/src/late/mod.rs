@@ -34,6 +34,7 @@ use crate::{
     node::{display_as, no_expressions, node_over, properties_of_input},
     report::{Outbox, Report},
     runtime::{EpochRuntime, external},
+    stores::expiry_text,
 };
 
 /// Lets through the rows that are not late for `operator`.
@@ -100,6 +101,19 @@ impl LateFilterExec {
             }),
             ..self.clone()
         })
+    }
+}
+
+impl LateFilterExec {
+    /// The stateful operator that it stands before.
+    pub fn operator(&self) -> &str {
+        &self.operator
+    }
+
+    /// What the watermark must have reached for a row to be late, such as `ts + 0 us`.
+    pub fn late_when(&self) -> String {
+        let schema = self.input.schema();
+        expiry_text(schema.field(self.expiry.column).name(), self.expiry)
     }
 }
 

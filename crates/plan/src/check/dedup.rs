@@ -21,8 +21,8 @@ pub(super) fn check_dedup(dedup: &DedupNode, settings: &PlanSettings) -> Result<
     }
     if dedup.within_watermark && marks.iter().all(Option::is_none) {
         return Err(Error::invalid(
-            "dropping duplicates within the watermark needs a column with a watermark: put with_watermark(time, delay) \
-             before it, or drop duplicates without that limit",
+            "dropping duplicates within the watermark needs a column with a watermark: put one there \
+             (with_watermark, in SQL WATERMARK … DELAY OF …), or drop duplicates without that limit",
         ));
     }
     Ok(())

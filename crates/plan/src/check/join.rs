@@ -71,7 +71,7 @@ pub(super) fn check_as_of(join: &AsOfJoinNode) -> Result<()> {
         return Err(Error::invalid(
             "the right side of an AS OF join is a stream, whose nearest row may be one that has yet to come: put a \
              table there, or join the streams by a range of their event times and take the nearest with \
-             max_by(…) per row of the left",
+             last_value(… ORDER BY …) per row of the left",
         ));
     }
     Ok(())

@@ -127,8 +127,8 @@ fn check_node(node: &LogicalPlan, settings: &PlanSettings) -> Result<()> {
         }
         LogicalPlan::Limit(limit) => check_limit(limit, settings),
         LogicalPlan::Window(_) => Err(Error::invalid(
-            "window functions with OVER need the whole stream: group by window(time, '…') instead, or use max_by / \
-             first_value with GROUP BY",
+            "window functions with OVER need the whole stream: group by window(time, '…') instead, or use \
+             first_value(… ORDER BY …) with GROUP BY",
         )),
         LogicalPlan::Union(union) => {
             if union.inputs.iter().all(|input| reads_stream(input)) {
@@ -175,7 +175,7 @@ fn check_node(node: &LogicalPlan, settings: &PlanSettings) -> Result<()> {
         | LogicalPlan::Explain(_)
         | LogicalPlan::Analyze(_)
         | LogicalPlan::Statement(_) => Err(Error::invalid(format!(
-            "{} is no query over a stream: start a SELECT with write_stream()",
+            "{} is no query over a stream: start a SELECT",
             node.display()
         ))),
         _ => Ok(()),

@@ -6,10 +6,11 @@
 //!     |        ^^^^^^^^^
 //! ```
 
-mod clean;
-mod nearest;
-
-pub use nearest::nearest;
+mod complaint;
+mod place;
+mod planner;
+mod syntax;
+mod types;
 
 use datafusion::{
     common::{Diagnostic, Span as PlanSpan},
@@ -17,10 +18,19 @@ use datafusion::{
     sql::sqlparser::tokenizer::{Location, Span},
 };
 
-use self::clean::{Complaint, complaint};
+use self::complaint::complaint;
 
 /// Longer lines are shown around the place only.
 const SHOWN_WIDTH: usize = 120;
+
+/// The names that a text may mean, to find the one that was meant.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// Tables and streams.
+    pub tables: Vec<String>,
+    /// Functions.
+    pub functions: Vec<String>,
+}
 
 /// A SQL text, to show places of.
 #[derive(Debug, Clone, Copy)]
@@ -49,11 +59,39 @@ impl<'a> SqlText<'a> {
     }
 
     /// What an error of the planner says of this text, whose statement at `statement` was planned: with the place, as
-    /// nearly as the error knows it. None for an error that is about something else.
-    pub fn explain(&self, error: &DataFusionError, statement: Span) -> Option<String> {
-        let Complaint { message, span } = complaint(error)?;
-        let span = span.or_else(|| clean::quoted_place(self.text, &message, statement));
-        Some(self.marked(Some(span.unwrap_or(statement)), &message))
+    /// nearly as it can be found. None for an error that is about something else.
+    pub fn explain(
+        &self,
+        error: &DataFusionError,
+        statement: Span,
+        names: &Names,
+    ) -> Option<String> {
+        let complaint = complaint(error, names)?;
+        let tokens = place::tokens_of(self.text, complaint.span.unwrap_or(statement));
+        let complaint = syntax::reworded(complaint, &tokens);
+        let span = complaint
+            .span
+            .map(|span| place::whole_token(span, &tokens))
+            .or_else(|| place::place_of(&complaint.message, &tokens))
+            .unwrap_or(statement);
+        Some(self.marked(Some(span), &complaint.message))
+    }
+
+    /// A message about the statement at `statement`: at the construct that it names, else at `otherwise`.
+    pub fn about(&self, message: &str, statement: Span, otherwise: Span, names: &Names) -> String {
+        let message = planner::reworded(message, names);
+        let tokens = place::tokens_of(self.text, statement);
+        let span = place::place_of(&message, &tokens).unwrap_or(otherwise);
+        self.marked(Some(span), &message)
+    }
+
+    /// A message at a place, or at that of the statement if it has none.
+    pub fn at(&self, message: &str, span: Span, statement: Span) -> String {
+        let span = match span.start.line {
+            0 => statement,
+            _ => span,
+        };
+        self.marked(Some(span), &types::shown(message))
     }
 
     /// The line of a place with carets below.
@@ -106,7 +144,12 @@ pub(crate) fn error_at(span: Span, message: impl std::fmt::Display) -> DataFusio
 
 /// Whether an error knows which place of a text it is about.
 pub fn has_place(error: &DataFusionError) -> bool {
-    complaint(error).is_some_and(|complaint| complaint.span.is_some())
+    complaint(error, &Names::default()).is_some_and(|complaint| complaint.span.is_some())
+}
+
+/// A message with types and literals as SQL writes them, and without what says which part of the planner speaks.
+pub fn plain_message(message: &str) -> String {
+    planner::reworded(message, &Names::default())
 }
 
 /// Nowhere in particular.

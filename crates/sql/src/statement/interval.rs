@@ -30,16 +30,16 @@ pub(super) fn interval(expr: &Expr, span: Span, form: &str) -> Result<CalendarIn
         other => literal_text(other).ok_or_else(wrong)?.to_owned(),
     };
     CalendarInterval::parse(&text).map_err(|error| {
-        error_at(
-            span,
-            format!(
-                "{}: write {form}",
-                error
-                    .strip_backtrace()
-                    .trim_start_matches("Error during planning: ")
-            ),
-        )
+        // The message says what to write.
+        let message = error.strip_backtrace();
+        let message = message.trim_start_matches("Error during planning: ");
+        error_at(span, message)
     })
+}
+
+/// The interval that an expression writes down, wherever it stands.
+pub(crate) fn interval_of(expr: &Expr) -> Result<CalendarInterval> {
+    interval(expr, Span::empty(), "INTERVAL 10 MINUTES")
 }
 
 fn number_or_text(expr: &Expr) -> Option<String> {

@@ -13,6 +13,8 @@ mod options;
 mod parse;
 mod script;
 
+pub(crate) use interval::interval_of;
+
 pub use create_query::{CreateStreamingQuery, QueryTrigger};
 pub use create_sink::CreateSink;
 pub use create_stream::{CreateStream, StreamColumn, StreamWatermark};

@@ -2,6 +2,7 @@
 //!
 //! * `<relation> WATERMARK <expr> DELAY OF INTERVAL ...` becomes a call of the table function
 //!   [`WATERMARK_FUNCTION`], which the relation planner turns into a plan node.
+//! * `TUMBLE(TABLE t, DESCRIPTOR(ts), …)`, `HOP` and `SESSION` become calls of table functions of the same kind.
 //! * `FROM STREAM t` loses its `STREAM`.
 //! * `INTERVAL 1 MINUTE 30 SECONDS` becomes `INTERVAL '1 MINUTE 30 SECONDS'`.
 //! * `EXISTS (xs, x -> ...)` becomes `array_any_match (xs, x -> ...)`.
@@ -11,6 +12,7 @@
 
 mod number;
 mod watermark;
+mod windowing;
 
 use datafusion::common::Result;
 use datafusion::sql::sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
@@ -20,6 +22,7 @@ use crate::interval::{CalendarInterval, is_unit};
 use crate::message::error_at;
 
 pub(crate) use watermark::WATERMARK_FUNCTION;
+pub(crate) use windowing::{HOP_FUNCTION, SESSION_FUNCTION, TUMBLE_FUNCTION};
 
 /// Rewrites the tokens of one text; whitespace and comments are dropped.
 pub(crate) fn rewrite(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
@@ -56,6 +59,9 @@ impl Rewriter {
                 if word.value.eq_ignore_ascii_case("stream") && self.is_stream_keyword() {
                     self.at += 1;
                     return Ok(());
+                }
+                if let Some(function) = self.windowing_function() {
+                    return self.windowing(function);
                 }
                 // `EXISTS (` without a query behind it is the function over arrays.
                 if word.keyword == Keyword::EXISTS && self.is_function_call() {
@@ -98,7 +104,7 @@ impl Rewriter {
         let starts_relation = self.out.last().is_some_and(|t| {
             is_keyword(&t.token, Keyword::FROM)
                 || is_keyword(&t.token, Keyword::JOIN)
-                || t.token == Token::Comma
+                || (t.token == Token::Comma && self.is_in_from())
         });
         starts_relation
             && match self.peek(1) {
@@ -111,6 +117,27 @@ impl Rewriter {
                 Some(Token::LParen) => true,
                 _ => false,
             }
+    }
+
+    /// Whether the list that goes on here is that of `FROM`, not of columns.
+    fn is_in_from(&self) -> bool {
+        let mut depth = 0_usize;
+        for before in self.out.iter().rev() {
+            match &before.token {
+                Token::RParen => depth += 1,
+                Token::LParen if depth == 0 => return false,
+                Token::LParen => depth -= 1,
+                token if depth == 0 && is_keyword(token, Keyword::FROM) => return true,
+                token if depth == 0 => {
+                    let others = [Keyword::SELECT, Keyword::BY, Keyword::WHERE, Keyword::SET];
+                    if others.iter().any(|other| is_keyword(token, *other)) {
+                        return false;
+                    }
+                }
+                _ => {}
+            }
+        }
+        false
     }
 
     fn is_function_call(&self) -> bool {

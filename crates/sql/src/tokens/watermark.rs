@@ -232,7 +232,7 @@ impl Rewriter {
         if delay.is_negative() {
             return Err(error_at(
                 span,
-                "the delay of a watermark cannot be negative",
+                "the delay of a watermark cannot be negative: write an interval of zero or more",
             ));
         }
         Ok(delay)
@@ -309,6 +309,8 @@ mod tests {
             "SELECT * FROM watermark",
             "SELECT * FROM stream",
             "SELECT * FROM stream AS s",
+            "SELECT a , stream x FROM t",
+            "SELECT f ( a , stream x ) FROM t",
         ] {
             assert_eq!(rewritten(sql).expect(sql), sql);
         }
