@@ -83,7 +83,9 @@ impl JoinShape {
     /// Whether the filter that drops what can match nothing lets a row through: it stands before everything else.
     pub fn reaches_the_join(&self, side: usize, row: &JoinRow) -> bool {
         let has_time = row.time.is_some() || matches!(self.range, Range::Any);
-        self.keeps(side) || row.key.is_some() && has_time && self.passes_alone(side, row)
+        let has_value = row.value.is_some() || self.condition != Some(Condition::Both);
+        let can_match = row.key.is_some() && has_time && has_value && self.passes_alone(side, row);
+        self.keeps(side) || can_match
     }
 
     /// Whether a row is late at a watermark in milliseconds.
