@@ -10,7 +10,7 @@ use crate::manifest::{OperatorFiles, StateFile};
 
 /// Deltas of less than this are not worth a snapshot, however small the state: a restore reads them in no time. It is
 /// what the checkpoint of a small state grows to before it shrinks again.
-const SNAPSHOT_FLOOR: u64 = 64 << 10;
+const SNAPSHOT_FLOOR: u64 = 256 << 10;
 
 /// How many deltas of one size class are merged into one of the next.
 const FAN_OUT: usize = 32;
