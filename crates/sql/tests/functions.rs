@@ -617,7 +617,10 @@ async fn columns_are_named_as_in_spark() {
 #[tokio::test]
 async fn what_is_not_supported_says_what_to_write() {
     check_errors(&[
-        ("SELECT v FROM (VALUES (1)) t(v) SORT BY v", "ORDER BY"),
+        (
+            "SELECT v FROM (VALUES (1)) t(v) SORT BY v UNION ALL SELECT 2",
+            "ORDER BY",
+        ),
         (
             "SELECT * FROM (VALUES ('a', 1)) t(k, v) PIVOT (sum(v) FOR k IN ('a'))",
             "CASE WHEN",
