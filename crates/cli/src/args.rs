@@ -1,8 +1,10 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use datafusion::arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+use headwater::core::options::parse_duration;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -52,6 +54,18 @@ Prints a line for each query. Exit code 2 and the place of the mistake if the pi
 Example:
   headwater explain pipeline.sql")]
     Explain(PipelineArgs),
+
+    /// Test a pipeline: recorded rows in, epoch by epoch on a clock of its own, rows out, compared with a file
+    #[command(after_help = "\
+Examples:
+  headwater test pipeline.sql --input logs=logs.json
+  headwater test pipeline.sql --input logs=logs.json --expect errors.json --update
+  headwater test pipeline.sql --input logs=logs.json --expect errors.json
+  headwater test pipeline.sql --input clicks=clicks/ --input ads=ads.csv --expect joined=out.csv --expect joined.late=late.csv
+
+Each file is one epoch of its stream, or several with a line --- between them. Without --expect the rows are printed,
+epoch by epoch; with --update they become what is expected. Sinks and checkpoints are not touched.")]
+    Test(TestArgs),
 
     /// Show what the operators of a query remember, while it runs or after
     #[command(after_help = "\
@@ -129,6 +143,70 @@ pub(crate) enum Progress {
     Json,
     /// Nothing
     None,
+}
+
+/// What to feed a pipeline, and what is to come out.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TestArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+
+    /// Rows of a stream: a .json (an object a line), .csv or .parquet file, or a folder of such. Each file is one epoch,
+    /// or several with a line --- between them. Can be given several times, for one stream too
+    #[arg(long = "input", value_name = "STREAM=FILE", value_parser = name_and_file)]
+    pub(crate) inputs: Vec<(String, PathBuf)>,
+
+    /// The rows that are to come out of the query, or into its sink of late rows (QUERY.late): of the run as a whole,
+    /// or epoch by epoch with a line --- between them. Without it, rows are printed
+    #[arg(long = "expect", value_name = "[QUERY=]FILE", value_parser = file_of_query)]
+    pub(crate) expected: Vec<(Option<String>, PathBuf)>,
+
+    /// Rows must come in the order of the file
+    #[arg(long)]
+    pub(crate) ordered: bool,
+
+    /// Write what comes out into the expected files
+    #[arg(long, visible_alias = "write", requires = "expected")]
+    pub(crate) update: bool,
+
+    /// What time it is in the first epoch, in UTC
+    #[arg(long, value_name = "TIME", default_value = "2024-01-01T00:00:00Z", value_parser = instant)]
+    pub(crate) start: i64,
+
+    /// How much later it is in each following epoch
+    #[arg(long, value_name = "INTERVAL", default_value = "1 second", value_parser = interval)]
+    pub(crate) step: Duration,
+}
+
+fn name_and_file(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => {
+            Ok((name.to_owned(), PathBuf::from(file)))
+        }
+        _ => Err("write STREAM=FILE, such as clicks=clicks.json".to_owned()),
+    }
+}
+
+/// What stands before `=` is a query if it could be one and no folder.
+fn file_of_query(text: &str) -> Result<(Option<String>, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !name.contains(['/', '\\']) => match file {
+            "" => Err("write QUERY=FILE, such as errors=errors.json".to_owned()),
+            file => Ok((Some(name.to_owned()), PathBuf::from(file))),
+        },
+        _ => Ok((None, PathBuf::from(text))),
+    }
+}
+
+/// Milliseconds since 1970.
+fn instant(text: &str) -> Result<i64, String> {
+    let nanos = string_to_timestamp_nanos(text)
+        .map_err(|_| "write a time such as 2024-01-01T00:00:00Z".to_owned())?;
+    Ok(nanos.div_euclid(1_000_000))
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
 }
 
 /// Whose state to show, and as of when.
@@ -213,6 +291,27 @@ mod tests {
         for wrong in ["", "A", "=b", "1A=b", "a-b=c"] {
             assert_eq!(set(wrong), Err(()), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_expected_file_may_say_its_query() {
+        let file = |text| file_of_query(text).map_err(drop);
+        let of =
+            |name: Option<&str>, file: &str| Ok((name.map(str::to_owned), PathBuf::from(file)));
+        assert_eq!(file("a.json"), of(None, "a.json"));
+        assert_eq!(file("q=a.json"), of(Some("q"), "a.json"));
+        assert_eq!(file("q.late=a=b.json"), of(Some("q.late"), "a=b.json"));
+        assert_eq!(file("out/day=1.json"), of(None, "out/day=1.json"));
+        assert_eq!(file("q="), Err(()));
+        assert!(name_and_file("clicks").is_err());
+    }
+
+    #[test]
+    fn a_test_begins_at_an_instant_in_utc() {
+        assert_eq!(instant("1970-01-01T00:00:01Z"), Ok(1_000));
+        assert_eq!(instant("1970-01-01 00:00:01.5"), Ok(1_500));
+        assert_eq!(instant("1969-12-31T23:59:59.999Z"), Ok(-1));
+        assert!(instant("soon").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The `headwater` command: streaming pipelines from SQL text and a terminal.
 //!
 //! ```text
-//!  args ─► commands::{run, check, explain, state} ─► headwater
+//!  args ─► commands::{run, check, explain, test, state} ─► headwater
 //!            │ script: files and ${NAMES} → text
 //!            │ status: what a person sees while it runs
 //!            └ exit: what a shell script sees when it ends
@@ -14,6 +14,7 @@ mod commands;
 mod exit;
 mod interrupt;
 mod pipeline;
+mod pipeline_test;
 mod script;
 mod status;
 mod table;
@@ -66,6 +67,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Run(run) => commands::run::run(run).await,
         Command::Check(check) => commands::check::check(check).await,
         Command::Explain(explain) => commands::explain::explain(explain).await,
+        Command::Test(test) => Box::pin(commands::test::test(test)).await,
         Command::State(state) => commands::state::state(state).await,
         Command::Completions { shell } => {
             let mut out = Vec::new();

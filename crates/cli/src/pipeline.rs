@@ -1,6 +1,6 @@
 //! From arguments to a planned pipeline.
 
-use headwater::{Pipeline, Session};
+use headwater::{Pipeline, Session, SessionBuilder, StreamInput};
 
 use crate::{
     args::PipelineArgs,
@@ -20,11 +20,16 @@ pub(crate) struct Planned {
 /// # Errors
 /// `Wrong` for an unknown time zone.
 pub(crate) fn session(args: &PipelineArgs) -> Result<Session, Failure> {
+    builder(args)
+        .build()
+        .map_err(|error| Failure::of_planning(&error))
+}
+
+/// What the arguments say of a session that is to be told more.
+pub(crate) fn builder(args: &PipelineArgs) -> SessionBuilder {
     Session::builder()
         .spark_functions(args.spark)
         .time_zone(&args.time_zone)
-        .build()
-        .map_err(|error| Failure::of_planning(&error))
 }
 
 /// Reads and plans a pipeline; nothing is started.
@@ -32,9 +37,21 @@ pub(crate) fn session(args: &PipelineArgs) -> Result<Session, Failure> {
 /// # Errors
 /// `Wrong` for a text that cannot be read or planned.
 pub(crate) async fn plan(args: &PipelineArgs, session: Session) -> Result<Planned, Failure> {
+    plan_over(args, session, None).await
+}
+
+/// As [`plan`], with streams that read from elsewhere.
+///
+/// # Errors
+/// As [`plan`].
+pub(crate) async fn plan_over(
+    args: &PipelineArgs,
+    session: Session,
+    input: Option<&StreamInput>,
+) -> Result<Planned, Failure> {
     let script = script::read(args)?;
     let pipeline = session
-        .pipeline(&script.text)
+        .pipeline_with(&script.text, input)
         .await
         .map_err(|error| Failure::of_planning(&error).of(&script))?;
     Ok(Planned {

@@ -1,5 +1,8 @@
 //! The command as a shell sees it: arguments in, text and an exit code out.
 
+#[path = "command/pipeline_test.rs"]
+mod pipeline_test;
+
 use std::{
     fs,
     io::{BufRead, BufReader},
