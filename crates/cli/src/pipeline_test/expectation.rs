@@ -188,7 +188,7 @@ mod tests {
                 &[(None, "f")][..],
                 "say which one is meant: --expect a=f (or a, b)",
             ),
-            (&[(Some("c"), "f")], "no such query: it has a, b"),
+            (&[(Some("sessions"), "f")], "no such query: it has a, b"),
             (
                 &[(Some("a"), "f"), (Some("a"), "g")],
                 "two files are given for a",
