@@ -40,6 +40,22 @@ Ctrl-C lets the running epoch finish and commits it; a second Ctrl-C stops at on
 doubled: the next run goes on where this one was.")]
     Run(RunArgs),
 
+    /// Ask tables and streams in SQL, one statement after another
+    #[command(after_help = "\
+Examples:
+  headwater sql
+  headwater sql definitions.sql --set INPUT=data/logs
+  headwater sql definitions.sql -c 'SELECT host, count(*) AS n FROM requests GROUP BY host'
+  echo 'SELECT 1 AS one;' | headwater sql --format json
+
+On a terminal: Tab completes, the arrow keys go through the history, Ctrl-R searches it, and a statement goes on until
+its semicolon. A SELECT over a stream is drawn in place until a key is pressed. Ctrl-D leaves; the running epochs of
+queries finish first and are committed.
+
+Elsewhere, and with -c: statements are carried out in their order until one fails; a SELECT over a stream answers from
+what is there now.")]
+    Sql(SqlArgs),
+
     /// Plan a pipeline and start nothing: for editors and CI
     #[command(after_help = "\
 Examples:
@@ -92,7 +108,14 @@ pub(crate) struct PipelineArgs {
     /// The file with the SQL statements; - reads standard input
     pub(crate) file: PathBuf,
 
-    /// Fills ${NAME} in the file; goes before the environment. Can be given several times
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+}
+
+/// How a session is made, and what ${NAME} means in its statements.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SessionArgs {
+    /// Fills ${NAME} in the statements; goes before the environment. Can be given several times
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub(crate) variables: Vec<(String, String)>,
 
@@ -207,6 +230,43 @@ fn instant(text: &str) -> Result<i64, String> {
 
 fn interval(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// What to ask, and how to answer.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SqlArgs {
+    /// Files of statements that are carried out first; - reads standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+
+    /// Carries these statements out, and ends
+    #[arg(short = 'c', long = "command", value_name = "STATEMENTS")]
+    pub(crate) command: Option<String>,
+
+    /// Folder or URL in which each query keeps its checkpoint, under its name. Without it, queries that write files or
+    /// the like use checkpoints/sql, and those that print use none
+    #[arg(long, value_name = "DIR")]
+    pub(crate) checkpoint: Option<String>,
+
+    /// How rows are printed; auto is a table on a terminal, and csv elsewhere
+    #[arg(long, value_enum, default_value_t = RowFormat::Auto)]
+    pub(crate) format: RowFormat,
+}
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowFormat {
+    /// A table on a terminal, CSV elsewhere
+    Auto,
+    /// A table for people
+    Table,
+    /// Values with commas between them, after a line of names
+    Csv,
+    /// An object for each row, a line each
+    Json,
 }
 
 /// Whose state to show, and as of when.

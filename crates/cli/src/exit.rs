@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use headwater::{Error, ErrorKind};
 
-use crate::script::Script;
+use crate::script::{Script, Values};
 
 /// A query or a test failed.
 pub(crate) const FAILED: u8 = 1;
@@ -62,6 +62,22 @@ impl Failure {
         }
     }
 
+    /// The same, of a text of statements: a file, or standard input.
+    pub(crate) fn of_text(self, origin: &str) -> Self {
+        Self {
+            message: format!("{origin}: {}", self.message),
+            ..self
+        }
+    }
+
+    /// The same without the values of secret variables.
+    pub(crate) fn without_secrets(self, values: &Values) -> Self {
+        Self {
+            message: values.without_secrets(&self.message),
+            ..self
+        }
+    }
+
     /// The same, about a line of a pipeline.
     pub(crate) fn in_line(self, line: u64) -> Self {
         Self {
@@ -87,13 +103,31 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// Prints to standard output. A reader that has gone away (`| head`) is no failure: there is nothing more to do.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
+/// Whoever reads standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// Goes on reading.
+    Listens,
+    /// Has gone away (`| head`): there is nothing more to do.
+    Gone,
+}
+
+/// Prints to standard output, and tells whether somebody still reads it.
+///
+/// # Errors
+/// `Failed` if it cannot be written.
+pub(crate) fn print_on(text: &str) -> Result<Reader, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(format!(
+        Ok(()) => Ok(Reader::Listens),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Failure::failed(format!(
             "cannot write to standard output: {error}"
         ))),
-        _ => Ok(()),
     }
+}
+
+/// Prints to standard output. A reader that has gone away (`| head`) is no failure: there is nothing more to do.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_on(text).map(drop)
 }

@@ -1,8 +1,9 @@
 //! The `headwater` command: streaming pipelines from SQL text and a terminal.
 //!
 //! ```text
-//!  args ─► commands::{run, check, explain, test, state} ─► headwater
+//!  args ─► commands::{run, sql, check, explain, test, state} ─► headwater
 //!            │ script: files and ${NAMES} → text
+//!            │ shell: statements as they are typed
 //!            │ status: what a person sees while it runs
 //!            └ exit: what a shell script sees when it ends
 //! ```
@@ -10,12 +11,15 @@
 //! The command holds no knowledge of streams: whatever it can do, a program can do with the `headwater` crate.
 
 mod args;
+mod checkpoints;
 mod commands;
 mod exit;
 mod interrupt;
 mod pipeline;
 mod pipeline_test;
+mod screen;
 mod script;
+mod shell;
 mod status;
 mod table;
 mod variables;
@@ -65,6 +69,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(run) => commands::run::run(run).await,
+        Command::Sql(sql) => commands::sql::sql(sql).await,
         Command::Check(check) => commands::check::check(check).await,
         Command::Explain(explain) => commands::explain::explain(explain).await,
         Command::Test(test) => Box::pin(commands::test::test(test)).await,

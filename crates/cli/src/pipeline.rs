@@ -3,7 +3,7 @@
 use headwater::{Pipeline, Session, SessionBuilder, StreamInput};
 
 use crate::{
-    args::PipelineArgs,
+    args::{PipelineArgs, SessionArgs},
     exit::Failure,
     script::{self, Script},
 };
@@ -19,14 +19,14 @@ pub(crate) struct Planned {
 ///
 /// # Errors
 /// `Wrong` for an unknown time zone.
-pub(crate) fn session(args: &PipelineArgs) -> Result<Session, Failure> {
+pub(crate) fn session(args: &SessionArgs) -> Result<Session, Failure> {
     builder(args)
         .build()
         .map_err(|error| Failure::of_planning(&error))
 }
 
 /// What the arguments say of a session that is to be told more.
-pub(crate) fn builder(args: &PipelineArgs) -> SessionBuilder {
+pub(crate) fn builder(args: &SessionArgs) -> SessionBuilder {
     Session::builder()
         .spark_functions(args.spark)
         .time_zone(&args.time_zone)

@@ -1,13 +1,18 @@
 //! The text of a pipeline: read, and its variables filled.
 
 use std::{
+    collections::BTreeSet,
     io::Read,
     path::{Path, PathBuf},
 };
 
 use headwater::core::secret::is_secret;
 
-use crate::{args::PipelineArgs, exit::Failure, variables};
+use crate::{
+    args::PipelineArgs,
+    exit::Failure,
+    variables::{self, Unfilled},
+};
 
 /// The text of a pipeline and where it came from.
 #[derive(Debug)]
@@ -18,12 +23,56 @@ pub(crate) struct Script {
     pub(crate) stem: String,
     /// The statements, with values in place of variables.
     pub(crate) text: String,
-    /// Variables whose names say that their values are secrets.
-    secrets: Vec<(String, String)>,
+    values: Values,
 }
 
 impl Script {
     /// A message about this pipeline, without values of secret variables.
+    pub(crate) fn without_secrets(&self, message: &str) -> String {
+        self.values.without_secrets(message)
+    }
+}
+
+/// What variables stand for: the values given with `--set`, else the environment's.
+#[derive(Debug, Default)]
+pub(crate) struct Values {
+    given: Vec<(String, String)>,
+    /// Variables that were used and whose names say that their values are secrets.
+    secrets: Vec<(String, String)>,
+}
+
+impl Values {
+    /// With these from `--set`; the last one of a name counts.
+    pub(crate) fn new(given: Vec<(String, String)>) -> Self {
+        Self {
+            given,
+            secrets: Vec::new(),
+        }
+    }
+
+    fn of(&self, name: &str) -> Option<String> {
+        let set = self.given.iter().rev().find(|(set, _)| set == name);
+        set.map(|(_, value)| value.clone())
+            .or_else(|| std::env::var(name).ok())
+    }
+
+    /// A text with values in place of variables, and the variables that it uses.
+    ///
+    /// # Errors
+    /// If a variable has no value or cannot be read; with the line.
+    pub(crate) fn fill(&mut self, text: &str) -> Result<(String, BTreeSet<String>), Unfilled> {
+        let (text, used) = variables::fill(text, |name| self.of(name))?;
+        for name in used.iter().filter(|name| is_secret(name)) {
+            let value = self.of(name).filter(|value| !value.is_empty());
+            let is_new = |value: &String| !self.secrets.iter().any(|(_, known)| known == value);
+            if let Some(value) = value.filter(is_new) {
+                self.secrets.push((name.clone(), value));
+            }
+        }
+        Ok((text, used))
+    }
+
+    /// A message without values of secret variables.
     pub(crate) fn without_secrets(&self, message: &str) -> String {
         let shown = message.to_owned();
         self.secrets.iter().fold(shown, |shown, (name, value)| {
@@ -50,24 +99,18 @@ pub(crate) fn read(args: &PipelineArgs) -> Result<Script, Failure> {
             read_file(&args.file)?,
         ),
     };
-    let given = |name: &str| {
-        let set = args.variables.iter().rev().find(|(set, _)| set == name);
-        set.map(|(_, value)| value.clone())
-            .or_else(|| std::env::var(name).ok())
-    };
-    let (text, used) = variables::fill(&text, given).map_err(|wrong| {
+    let variables = &args.session.variables;
+    let mut values = Values::new(variables.clone());
+    let (text, used) = values.fill(&text).map_err(|wrong| {
         Failure::wrong(format!("{origin}, line {}: {}", wrong.line, wrong.message))
     })?;
-    if let Some((unused, _)) = args.variables.iter().find(|(name, _)| !used.contains(name)) {
+    if let Some((unused, _)) = variables.iter().find(|(name, _)| !used.contains(name)) {
         return Err(Failure::wrong(format!(
             "--set {unused}: there is no ${{{unused}}} in {origin}"
         )));
     }
-    let is_hidden = |name: &String| is_secret(name);
-    let secrets = used.into_iter().filter(is_hidden);
-    let secrets = secrets.filter_map(|name| given(&name).map(|value| (name, value)));
     Ok(Script {
-        secrets: secrets.filter(|(_, value)| !value.is_empty()).collect(),
+        values,
         origin,
         stem,
         text,
@@ -79,7 +122,11 @@ fn stem(file: &Path) -> String {
     stem.map_or_else(|| "pipeline".to_owned(), |stem| stem.into_owned())
 }
 
-fn read_file(file: &PathBuf) -> Result<String, Failure> {
+/// The text of a file.
+///
+/// # Errors
+/// `Wrong` if it cannot be read or is not UTF-8.
+pub(crate) fn read_file(file: &PathBuf) -> Result<String, Failure> {
     let shown = file.display();
     let bytes = std::fs::read(file)
         .map_err(|error| Failure::wrong(format!("cannot read the pipeline {shown}: {error}")))?;

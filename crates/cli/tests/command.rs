@@ -2,6 +2,8 @@
 
 #[path = "command/pipeline_test.rs"]
 mod pipeline_test;
+#[path = "command/shell.rs"]
+mod shell;
 
 use std::{
     fs,

@@ -15,7 +15,8 @@ use datafusion::{
     dataframe::DataFrame as Inner,
     logical_expr::{Expr, LogicalPlan, SortExpr},
 };
-use headwater_core::{Error, Result};
+use futures::{StreamExt, TryStreamExt};
+use headwater_core::{BatchStream, Error, Result};
 
 use crate::{
     columns::{IntoExpr, expressions},
@@ -451,6 +452,16 @@ impl DataFrame {
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
         self.bounded("collected")?;
         self.inner.collect().await.map_err(from_datafusion)
+    }
+
+    /// The rows of a static frame, batch by batch as they are computed.
+    ///
+    /// # Errors
+    /// `Invalid` for a stream, which has no last row; the batches themselves may fail, too.
+    pub async fn batches(self) -> Result<BatchStream> {
+        self.bounded("read batch by batch")?;
+        let batches = self.inner.execute_stream().await.map_err(from_datafusion)?;
+        Ok(batches.map_err(from_datafusion).boxed())
     }
 
     /// Prints all rows of a static frame as a table. Whoever reads the output may stop reading (`| head`).

@@ -120,8 +120,8 @@ pub use location::IntoLocation;
 pub use reader::StreamReader;
 pub use session::{Session, SessionBuilder};
 pub use sql_statements::{
-    Pipeline, PipelineQuery, PipelineStep, SinkDefinition, StartOptions, StreamDefinition,
-    StreamInput,
+    Pipeline, PipelineQuery, PipelineStep, SinkDefinition, StartOptions, StartWith,
+    StreamDefinition, StreamInput,
 };
 pub use state_reader::{OperatorState, StateReader, StoreState};
 pub use window::{Gap, WindowExpr, session_window, window, window_time};

@@ -27,7 +27,7 @@ use crate::{
     reader::StreamReader,
     services::Services,
     sql_hooks::Hooks,
-    sql_statements::Definitions,
+    sql_statements::{Definitions, StartOptions},
 };
 
 /// Tables, functions, settings and queries of one program. Clones are the same session.
@@ -100,7 +100,7 @@ impl Session {
     /// `Invalid` if the text cannot be understood, with the line that it is about; otherwise whatever carrying it out
     /// gives.
     pub async fn sql(&self, text: &str) -> Result<DataFrame> {
-        Box::pin(self.execute(text)).await
+        Box::pin(self.sql_with(text, &|_| StartOptions::default())).await
     }
 
     /// Reads a SQL expression, with its alias if it has one, against columns; see also [`DataFrame::expr`].

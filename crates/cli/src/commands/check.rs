@@ -6,7 +6,7 @@ use crate::{args::PipelineArgs, exit, exit::Failure, pipeline};
 
 /// Plans a pipeline and prints a line for each query.
 pub(crate) async fn check(args: PipelineArgs) -> Result<(), Failure> {
-    let planned = pipeline::plan(&args, pipeline::session(&args)?).await?;
+    let planned = pipeline::plan(&args, pipeline::session(&args.session)?).await?;
     let queries = planned.pipeline.queries();
     let lines: String = queries.iter().map(line).collect();
     let all = match queries.len() {

@@ -3,5 +3,6 @@
 pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod run;
+pub(crate) mod sql;
 pub(crate) mod state;
 pub(crate) mod test;

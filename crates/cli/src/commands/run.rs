@@ -4,14 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::select_all};
 use headwater::{
-    DataFrame, Pipeline, PipelineQuery, PipelineStep, Session, StartOptions, StreamingQuery,
-    Trigger,
-    connect::{console::ConsoleSinkProvider, registry::SinkRequest},
+    DataFrame, Pipeline, PipelineQuery, PipelineStep, StartOptions, StreamingQuery, Trigger,
 };
 use tokio::time::MissedTickBehavior;
 
 use crate::{
     args::{Progress, RunArgs},
+    checkpoints::Checkpoints,
     exit::{self, Failure},
     interrupt::Interrupts,
     pipeline::{self, Planned},
@@ -19,25 +18,19 @@ use crate::{
         Board, Live,
         board::Totals,
         lines, live,
-        log::{Aside, aside},
+        log::{Aside, aside, print_tables_aside},
     },
     table,
 };
 
-/// Where checkpoints are kept if nobody says where.
-const CHECKPOINTS: &str = "checkpoints";
-
 /// How often log lines are written.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
-/// Sinks that lose what they show when the process ends: without a checkpoint of their own they begin anew.
-const FORGETFUL: [&str; 3] = ["console", "memory", "noop"];
-
 /// Runs a pipeline.
 pub(crate) async fn run(args: RunArgs) -> Result<(), Failure> {
-    let session = pipeline::session(&args.pipeline)?;
+    let session = pipeline::session(&args.pipeline.session)?;
     let progress = shown(args.progress);
-    print_tables_aside(&session, progress);
+    print_tables_aside(&session, tables_go_to(progress));
     let planned = pipeline::plan(&args.pipeline, session).await?;
     if planned.pipeline.steps().is_empty() {
         return Err(Failure::wrong(format!(
@@ -70,25 +63,19 @@ fn shown(wanted: Progress) -> Progress {
 }
 
 /// Tables of the console sink do not get into the status, nor between lines of JSON.
-fn print_tables_aside(session: &Session, progress: Progress) {
-    let out = match progress {
+fn tables_go_to(progress: Progress) -> Aside {
+    match progress {
         Progress::Json => Aside::Err,
         _ => Aside::Out,
-    };
-    session
-        .connectors()
-        .register_sink("console", move |request: &SinkRequest| {
-            let sink = ConsoleSinkProvider::try_with_output(&request.options, out)?;
-            Ok(Arc::new(sink))
-        });
+    }
 }
 
 /// A pipeline on its way.
 struct Run {
     planned: Planned,
-    start: StartOptions,
-    /// Whether the folder for checkpoints was given, and so is everybody's.
-    is_for_all: bool,
+    checkpoints: Checkpoints,
+    /// When epochs run, if the command line says it.
+    trigger: Option<Trigger>,
     board: Arc<Board>,
     progress: Progress,
     live: Option<Live>,
@@ -116,15 +103,9 @@ impl Run {
             (_, true) => Some(Trigger::AvailableNow),
             _ => None,
         };
-        let given = args.checkpoint.clone();
-        let is_for_all = given.is_some();
-        let root = given.unwrap_or_else(|| format!("{CHECKPOINTS}/{}", planned.script.stem));
         Self {
-            start: StartOptions {
-                checkpoint_root: Some(root),
-                trigger,
-            },
-            is_for_all,
+            checkpoints: Checkpoints::new(args.checkpoint.clone(), &planned.script.stem),
+            trigger,
             board,
             progress,
             live: (progress == Progress::Live).then(Live::new),
@@ -148,12 +129,10 @@ impl Run {
     }
 
     async fn start(&mut self, query: &PipelineQuery) -> Result<(), Failure> {
-        let format = query.sink().format.to_ascii_lowercase();
-        let is_forgetful = FORGETFUL.contains(&format.as_str());
-        let mut options = self.start.clone();
-        if is_forgetful && !self.is_for_all {
-            options.checkpoint_root = None;
-        }
+        let options = StartOptions {
+            checkpoint_root: self.checkpoints.root_of(query),
+            trigger: self.trigger,
+        };
         let trigger = options.trigger.unwrap_or(query.trigger());
         let started = query.start(&options).await;
         let started = match started {

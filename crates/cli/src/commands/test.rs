@@ -32,7 +32,7 @@ pub(crate) async fn test(args: TestArgs) -> Result<(), Failure> {
     let config = SessionConfig::new()
         .with_information_schema(true)
         .with_target_partitions(1);
-    let session = pipeline::builder(&args.pipeline)
+    let session = pipeline::builder(&args.pipeline.session)
         .clock(Arc::clone(&clock) as _)
         .settings(one_partition)
         .datafusion_config(config)

@@ -35,7 +35,7 @@ impl Live {
     /// A status without lines.
     pub(crate) fn new() -> Self {
         let status = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(15));
-        log::above(Some(status.clone()));
+        log::above(Some(log::Drawn::Status(status.clone())));
         Self {
             status,
             queries: Vec::new(),

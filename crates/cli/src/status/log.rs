@@ -1,29 +1,58 @@
 //! What the engine logs, on standard error.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::Arc,
+};
 
+use headwater::{
+    Session,
+    connect::{console::ConsoleSinkProvider, registry::SinkRequest},
+};
 use indicatif::MultiProgress;
 use parking_lot::Mutex;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-/// The live status, while there is one: whatever else is written to the terminal goes above it.
-static ABOVE: Mutex<Option<MultiProgress>> = Mutex::new(None);
+use crate::screen::Screen;
 
-/// From now on what is written here goes above this status; `None` ends that.
-pub(crate) fn above(status: Option<MultiProgress>) {
-    *ABOVE.lock() = status;
+/// What is drawn over and over on the terminal, while there is such a thing: whatever else is written goes above it.
+static ABOVE: Mutex<Option<Drawn>> = Mutex::new(None);
+
+/// A part of the terminal that is drawn over.
+#[derive(Debug, Clone)]
+pub(crate) enum Drawn {
+    /// The live status of a run.
+    Status(MultiProgress),
+    /// The prompt of the shell, or a live table.
+    Screen(Screen),
 }
 
-/// Does something to the terminal while the live status is out of the way.
+/// From now on what is written here goes above this; `None` ends that.
+pub(crate) fn above(drawn: Option<Drawn>) {
+    *ABOVE.lock() = drawn;
+}
+
+/// Does something to the terminal while what is drawn there is out of the way.
 pub(crate) fn aside<T>(write: impl FnOnce() -> T) -> T {
-    let status = ABOVE.lock().clone();
-    match status {
-        Some(status) => status.suspend(write),
+    let drawn = ABOVE.lock().clone();
+    match drawn {
+        Some(Drawn::Status(status)) => status.suspend(write),
+        Some(Drawn::Screen(screen)) => screen.above(write),
         None => write(),
     }
 }
 
-/// A stream of the process, written to while the live status is out of the way.
+/// Tables of the console sink do not get into what is drawn.
+pub(crate) fn print_tables_aside(session: &Session, out: Aside) {
+    session
+        .connectors()
+        .register_sink("console", move |request: &SinkRequest| {
+            let sink = ConsoleSinkProvider::try_with_output(&request.options, out)?;
+            Ok(Arc::new(sink))
+        });
+}
+
+/// A stream of the process, written to while what is drawn there is out of the way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Aside {
     /// Standard output.
@@ -71,7 +100,12 @@ pub(crate) fn start(filter: Option<&str>) {
 
 /// Whether standard error is a terminal that shows colours, and nobody asked for none (<https://no-color.org>).
 pub(crate) fn colours_wanted() -> bool {
+    colours_allowed() && io::stderr().is_terminal()
+}
+
+/// Whether nobody asked for no colours.
+pub(crate) fn colours_allowed() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    !refused && !is_dumb && io::stderr().is_terminal()
+    !refused && !is_dumb
 }

@@ -9,6 +9,8 @@ use datafusion::arrow::datatypes::SchemaRef;
 use headwater_core::{Options, OutputMode, Trigger};
 use headwater_engine::StreamingQuery;
 
+use crate::session::Session;
+
 /// A stream that `CREATE STREAM` defined.
 #[derive(Debug, Clone)]
 pub struct StreamDefinition {
@@ -82,6 +84,22 @@ impl Definitions {
 
     pub(crate) fn query(&self, name: &str, ignore_case: bool) -> Option<StartedQuery> {
         find(&self.lock().queries, name, ignore_case).cloned()
+    }
+}
+
+impl Session {
+    /// The sinks that `CREATE SINK` has defined, in order of their names.
+    pub fn sinks(&self) -> Vec<Arc<SinkDefinition>> {
+        let definitions = self.services().definitions.lock();
+        definitions.sinks.values().cloned().collect()
+    }
+
+    /// The queries that statements have started, running or not, in order of their names. `DROP STREAMING QUERY` takes
+    /// one away.
+    pub fn started_queries(&self) -> Vec<StreamingQuery> {
+        let definitions = self.services().definitions.lock();
+        let queries = definitions.queries.values();
+        queries.map(|started| started.query.clone()).collect()
     }
 }
 

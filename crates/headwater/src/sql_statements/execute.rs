@@ -12,23 +12,31 @@ use headwater_sql::{
 
 use super::{
     fault::{Fault, Outcome},
-    queries::{PipelineQuery, StartOptions},
+    queries::{PipelineQuery, StartWith},
     rows::{frame_of, nothing},
 };
 use crate::{frame::DataFrame, session::Session};
 
 impl Session {
-    /// Carries out the only statement of a text.
-    pub(crate) async fn execute(&self, text: &str) -> Result<DataFrame> {
+    /// As [`Self::sql`]; `start` says what each query that the statement starts is started with, beside what the
+    /// statement says.
+    ///
+    /// # Errors
+    /// As [`Self::sql`].
+    pub async fn sql_with(&self, text: &str, start: &StartWith) -> Result<DataFrame> {
         let source = SqlText::new(text);
         let statement =
             single(text).map_err(|fault| fault.render(&source, Span::empty(), &self.names()))?;
-        let start = at_start(&statement);
-        let done = Box::pin(self.carry_out(statement)).await;
-        done.map_err(|fault| fault.render(&source, start, &self.names()))
+        let place = at_start(&statement);
+        let done = Box::pin(self.carry_out(statement, start)).await;
+        done.map_err(|fault| fault.render(&source, place, &self.names()))
     }
 
-    pub(super) async fn carry_out(&self, statement: ScriptStatement) -> Outcome<DataFrame> {
+    pub(super) async fn carry_out(
+        &self,
+        statement: ScriptStatement,
+        start: &StartWith,
+    ) -> Outcome<DataFrame> {
         match &statement.statement {
             Statement::CreateStream(stream) => self.create_stream(stream, None)?,
             Statement::CreateSink(sink) => self.create_sink(sink)?,
@@ -47,9 +55,9 @@ impl Session {
             }
             Statement::ExplainStreaming(explain) => return self.explain(explain).await,
             Statement::CreateStreamingQuery(query) => {
-                return self.create_query(query, &statement).await;
+                return self.create_query(query, &statement, start).await;
             }
-            Statement::InsertInto(insert) => return self.insert(insert, &statement).await,
+            Statement::InsertInto(insert) => return self.insert(insert, &statement, start).await,
             Statement::Other(other) => return self.by_datafusion(other.as_ref().clone()).await,
         }
         Ok(nothing(self.context())?)
@@ -75,20 +83,26 @@ impl Session {
         sink.is_some() || !self.has_table(&name)
     }
 
-    async fn insert(&self, insert: &InsertInto, statement: &ScriptStatement) -> Outcome<DataFrame> {
+    async fn insert(
+        &self,
+        insert: &InsertInto,
+        statement: &ScriptStatement,
+        start: &StartWith,
+    ) -> Outcome<DataFrame> {
         if !self.means_sink(insert) {
             return self.by_datafusion(insert.original.as_ref().clone()).await;
         }
         let active = self.streams().active();
         let taken = |name: &str| active.iter().any(|query| query.name() == Some(name));
         let planned = self.plan_insert(insert, statement.start, &taken).await?;
-        self.start(planned, insert.target.span).await
+        self.start(planned, insert.target.span, start).await
     }
 
     async fn create_query(
         &self,
         created: &CreateStreamingQuery,
         statement: &ScriptStatement,
+        start: &StartWith,
     ) -> Outcome<DataFrame> {
         let front_end = &self.services().front_end;
         let name = front_end.normal_name(&created.name);
@@ -104,12 +118,17 @@ impl Session {
             // What the one before failed of is not what this one is about.
             let _ = running.stop().await;
         }
-        self.start(planned, created.name.span).await
+        self.start(planned, created.name.span, start).await
     }
 
-    async fn start(&self, planned: PipelineQuery, span: Span) -> Outcome<DataFrame> {
+    async fn start(
+        &self,
+        planned: PipelineQuery,
+        span: Span,
+        start: &StartWith,
+    ) -> Outcome<DataFrame> {
         self.refuse_shared_table(&planned, span)?;
-        let started = Box::pin(planned.start(&StartOptions::default())).await;
+        let started = Box::pin(planned.start(&start(&planned))).await;
         let query = started.map_err(|error| Fault::At(span, error))?;
         let row = vec![
             Some(planned.name().to_owned()),

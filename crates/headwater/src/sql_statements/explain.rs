@@ -1,6 +1,6 @@
 //! `EXPLAIN STREAMING`: how a query would run over its streams, and in which output modes.
 
-use headwater_core::{ErrorKind, OutputMode, Result};
+use headwater_core::{Error, ErrorKind, OutputMode, Result};
 use headwater_plan::{PlanSettings, StreamingPlan, plan_stream};
 use headwater_sql::{plain_message, statement::ExplainStreaming};
 
@@ -58,6 +58,29 @@ impl Session {
             text.push_str(&line);
         }
         Ok(plain_message(&text))
+    }
+
+    /// The output modes in which a query over streams can run; at least one.
+    ///
+    /// # Errors
+    /// `Invalid` if it can run in none, with what append mode says of it.
+    pub async fn output_modes(&self, frame: &DataFrame) -> Result<Vec<OutputMode>> {
+        let mut modes = Vec::new();
+        let mut refused = None;
+        for mode in MODES {
+            match Box::pin(self.planned_in(frame, mode)).await {
+                Ok(_) => modes.push(mode),
+                Err(error) => {
+                    refused.get_or_insert(error);
+                }
+            }
+        }
+        match refused {
+            Some(error) if modes.is_empty() => {
+                Err(Error::new(error.kind(), plain_message(error.message())))
+            }
+            _ => Ok(modes),
+        }
     }
 
     async fn planned_in(&self, frame: &DataFrame, mode: OutputMode) -> Result<StreamingPlan> {

@@ -17,6 +17,6 @@ mod streams;
 
 pub use definitions::{SinkDefinition, StreamDefinition};
 pub use pipeline::{Pipeline, PipelineStep, StreamInput};
-pub use queries::{PipelineQuery, StartOptions};
+pub use queries::{PipelineQuery, StartOptions, StartWith};
 
 pub(crate) use definitions::Definitions;

@@ -12,7 +12,7 @@ use super::{
     definitions::StreamDefinition,
     execute::at_start,
     fault::{Fault, Outcome},
-    queries::PipelineQuery,
+    queries::{PipelineQuery, StartOptions},
 };
 use crate::{frame::DataFrame, session::Session};
 
@@ -138,7 +138,9 @@ impl Session {
     /// Definitions are carried out; what has rows is kept, to be collected.
     async fn plan_rows(&self, statement: ScriptStatement, pipeline: &mut Pipeline) -> Outcome<()> {
         let (span, line) = (at_start(&statement), statement.start.line);
-        let frame = Box::pin(self.carry_out(statement)).await?;
+        // What starts a query does not come here.
+        let start = |_: &PipelineQuery| StartOptions::default();
+        let frame = Box::pin(self.carry_out(statement, &start)).await?;
         if frame.is_streaming() {
             return Err(Fault::invalid(
                 span,

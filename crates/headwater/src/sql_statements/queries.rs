@@ -52,6 +52,9 @@ pub struct StartOptions {
     pub trigger: Option<Trigger>,
 }
 
+/// Decides with what a query is started that a statement asks for.
+pub type StartWith = dyn Fn(&PipelineQuery) -> StartOptions + Send + Sync;
+
 impl PipelineQuery {
     /// Its name: the one that it was given, else that of its sink; unique in its pipeline.
     pub fn name(&self) -> &str {

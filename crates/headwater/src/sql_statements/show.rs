@@ -193,8 +193,8 @@ impl Session {
         names
     }
 
-    /// What a text may name.
-    pub(super) fn names(&self) -> Names {
+    /// The tables, streams among them, and the functions that a text may name, in order.
+    pub fn names(&self) -> Names {
         let state = self.state();
         let mut functions: Vec<String> = state.scalar_functions().keys().cloned().collect();
         functions.extend(state.aggregate_functions().keys().cloned());

@@ -1,0 +1,281 @@
+//! The shell at a terminal: a prompt, an answer, the next prompt.
+
+use std::path::PathBuf;
+
+use datafusion::arrow::{
+    array::{AsArray, RecordBatch},
+    datatypes::{DataType, Schema},
+};
+use futures::StreamExt;
+use headwater::DataFrame;
+
+use super::{
+    batch,
+    conversation::{Answer, Conversation},
+    edit::{
+        editor::Editor,
+        history::{self, History},
+    },
+    live::table,
+    look::look,
+    output::Output,
+    pieces::{Piece, Place, pieces},
+    prompt,
+    terminal::{keyboard::Keyboard, raw::RawTerminal},
+    vocabulary::Vocabulary,
+    wait::Person,
+    words::{HELP, Word, word},
+};
+use crate::{
+    exit::{self, Failure},
+    interrupt::Interrupts,
+    screen::{Screen, Size},
+    script,
+    status::{
+        log::{self, Aside, Drawn, print_tables_aside},
+        numbers::{count, duration},
+    },
+};
+
+/// Rows of an answer that are shown.
+const ROWS: usize = 500;
+
+/// Talks with whoever sits at the terminal, until they leave. Files are carried out first. With an output, rows go
+/// there instead of being drawn for the terminal.
+///
+/// # Errors
+/// `Failed` if the terminal cannot be used; `Interrupted` if nobody waits for the queries to stop.
+pub(crate) async fn converse(
+    conversation: &mut Conversation,
+    interrupts: Interrupts,
+    files: &[PathBuf],
+    output: Option<Output>,
+) -> Result<(), Failure> {
+    let _raw = RawTerminal::begin()?;
+    let mut shell = Shell {
+        screen: Screen::default(),
+        person: Person {
+            keyboard: Keyboard::open()?,
+            interrupts,
+        },
+        conversation,
+        output,
+        is_open: true,
+        is_quiet: false,
+    };
+    log::above(Some(Drawn::Screen(shell.screen.clone())));
+    print_tables_aside(&shell.conversation.session, Aside::Out);
+    let ended = shell.talk(files).await;
+    log::above(None);
+    ended
+}
+
+struct Shell<'a> {
+    conversation: &'a mut Conversation,
+    person: Person,
+    screen: Screen,
+    output: Option<Output>,
+    /// Cleared when the shell is to end.
+    is_open: bool,
+    /// While a file is carried out: what has no answer needs no word.
+    is_quiet: bool,
+}
+
+impl Shell<'_> {
+    async fn talk(&mut self, files: &[PathBuf]) -> Result<(), Failure> {
+        let version = env!("CARGO_PKG_VERSION");
+        exit::print(&format!(
+            "headwater {version}: SQL over streams and tables. help says what there is, Ctrl-D leaves\n"
+        ))?;
+        for file in files {
+            Box::pin(self.read_file(file)).await;
+        }
+        let place = history::place(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"));
+        let mut editor = Editor::new(History::load(place));
+        while self.is_open {
+            let names = Vocabulary::of(&self.conversation.session).await;
+            let conversation = &mut *self.conversation;
+            let news = || conversation.failures();
+            let typed =
+                prompt::read(&mut self.person, &self.screen, &mut editor, &names, news).await;
+            let Some(text) = typed else { break };
+            Box::pin(self.answer(&text)).await;
+        }
+        self.leave().await
+    }
+
+    /// Does what a text says; what is wrong with it is told.
+    async fn answer(&mut self, text: &str) {
+        match word(text) {
+            Some(Ok(Word::Quit)) => self.is_open = false,
+            Some(Ok(Word::Help)) => self.say(HELP),
+            Some(Ok(Word::Read(file))) => self.read_file(&file).await,
+            Some(Err(error)) => Failure::wrong(error).print(),
+            None => {
+                if let Err(failure) = self.statements(text).await {
+                    failure.print();
+                }
+            }
+        }
+    }
+
+    async fn read_file(&mut self, file: &PathBuf) {
+        let done = match script::read_file(file) {
+            Ok(text) => {
+                let origin = file.display().to_string();
+                self.is_quiet = true;
+                let done = self.statements(&text).await;
+                self.is_quiet = false;
+                done.map_err(|failure| failure.of_text(&origin))
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = done {
+            failure.print();
+        }
+    }
+
+    /// Carries out statements until one fails or is interrupted.
+    async fn statements(&mut self, text: &str) -> Result<(), Failure> {
+        let filled = self.conversation.values.fill(text);
+        let (text, _) = filled
+            .map_err(|wrong| Failure::wrong(format!("line {}: {}", wrong.line, wrong.message)))?;
+        let cut = pieces(&text, Place::START);
+        for piece in cut.complete.iter().chain(&cut.rest) {
+            let done = Box::pin(self.statement(&text, piece)).await;
+            done.map_err(|failure| failure.without_secrets(&self.conversation.values))?;
+            if !self.is_open {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn statement(&mut self, text: &str, piece: &Piece) -> Result<(), Failure> {
+        let clock = std::sync::Arc::clone(self.conversation.session.clock());
+        let begun = clock.now_millis();
+        let work = self.conversation.carry_out(text, piece);
+        let answer = self.person.unless_interrupted(work).await;
+        let answer = answer.unwrap_or_else(|| Err(interrupted()))?;
+        let took = || u64::try_from(clock.now_millis() - begun).unwrap_or(0);
+        match answer {
+            Answer::Done if self.is_quiet => {}
+            Answer::Done => self.say(&format!("done ({})\n", duration(took()))),
+            Answer::Started(started) => self.say(&format!("{}\n", started.in_words())),
+            Answer::Stream(frame) => {
+                let looked = look(self.conversation, &mut self.person, &self.screen, frame);
+                self.is_open = Box::pin(looked).await?;
+            }
+            Answer::Rows(frame) => {
+                let rows = Box::pin(rows(frame, self.output.as_mut()));
+                let shown = self.person.unless_interrupted(rows).await;
+                let (lines, rows) = shown.unwrap_or_else(|| Err(interrupted()))?;
+                self.say(&lines);
+                if let Some(rows) = rows {
+                    self.say(&format!("{rows} ({})\n", duration(took())));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&self, text: &str) {
+        // A terminal that has gone away is noticed at the next key.
+        let _ = exit::print(text);
+    }
+
+    /// Stops what runs.
+    async fn leave(&mut self) -> Result<(), Failure> {
+        let active = self.conversation.session.streams().active();
+        let names: Vec<&str> = active.iter().filter_map(|query| query.name()).collect();
+        if !names.is_empty() {
+            self.say(&format!(
+                "stopping {}: the running epochs are finished first; Ctrl-C leaves at once\n",
+                names.join(", ")
+            ));
+        }
+        let stopping = self.conversation.stop();
+        match self.person.unless_interrupted(stopping).await {
+            Some(stopped) => {
+                for line in stopped {
+                    self.say(&format!("{line}\n"));
+                }
+                for failure in self.conversation.failures() {
+                    Failure::failed(failure).print();
+                }
+                Ok(())
+            }
+            None => Err(Failure::interrupted()),
+        }
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::failed("interrupted")
+}
+
+/// The rows as text, and how many there are; none where they have gone to an output.
+async fn rows(
+    frame: DataFrame,
+    output: Option<&mut Output>,
+) -> Result<(String, Option<String>), Failure> {
+    if let Some(output) = output {
+        batch::rows(output, frame).await?;
+        return Ok((String::new(), None));
+    }
+    let schema = frame.schema().as_arrow().clone();
+    let wrong = |error: headwater::Error| Failure::failed(error.to_string());
+    let mut stream = frame.batches().await.map_err(wrong)?;
+    let mut batches = Vec::new();
+    let mut left = ROWS;
+    let mut has_more = false;
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(wrong)?;
+        has_more = batch.num_rows() > left;
+        let taken = batch.num_rows().min(left);
+        left -= taken;
+        batches.push(batch.slice(0, taken));
+        if has_more {
+            break;
+        }
+    }
+    if let Some(plan) = plan(&schema, &batches) {
+        return Ok((plan, None));
+    }
+    let lines = table(&schema, &batches, Size::now().columns);
+    let lines = lines.map_err(|error| Failure::failed(format!("cannot show the rows: {error}")))?;
+    let rows = match (ROWS - left, has_more) {
+        (_, true) => {
+            format!("the first {ROWS} rows, there are more: ask for some, or COPY them to a file")
+        }
+        (1, _) => "1 row".to_owned(),
+        (rows, _) => format!("{} rows", count(rows as u64)),
+    };
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    Ok((text, Some(rows)))
+}
+
+/// Plans are texts of several lines, and no table.
+fn plan(schema: &Schema, batches: &[RecordBatch]) -> Option<String> {
+    let (last, others) = schema.fields().split_last()?;
+    let is_plan = last.name() == "plan" && last.data_type() == &DataType::Utf8;
+    if !is_plan || others.len() > 1 {
+        return None;
+    }
+    let mut text = String::new();
+    for batch in batches {
+        let plans = batch.columns().last()?.as_string_opt::<i32>()?;
+        let kinds = match others {
+            [] => None,
+            _ => batch.column(0).as_string_opt::<i32>(),
+        };
+        for row in 0..batch.num_rows() {
+            if let Some(kinds) = kinds {
+                text.push_str(&format!("-- {}\n", kinds.value(row)));
+            }
+            text.push_str(plans.value(row).trim_end());
+            text.push('\n');
+        }
+    }
+    Some(text)
+}
