@@ -15,6 +15,7 @@ use datafusion::{
     physical_plan::{
         ExecutionPlan, SendableRecordBatchStream,
         empty::EmptyExec,
+        project_schema,
         stream::RecordBatchStreamAdapter,
         streaming::{PartitionStream, StreamingTableExec},
     },
@@ -98,10 +99,7 @@ impl TableProvider for FinishedTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let Finished { source, range } = self.finish().await.map_err(external)?;
-        let schema = match projection {
-            Some(columns) => Arc::new(self.schema().project(columns)?),
-            None => self.schema(),
-        };
+        let schema = project_schema(&self.schema(), projection)?;
         let splits = match range {
             None => Vec::new(),
             Some(range) => {

@@ -10,7 +10,7 @@ use datafusion::{
     datasource::{TableType, source_as_provider},
     error::{DataFusionError, Result},
     logical_expr::{Expr, LogicalPlan, TableScan},
-    physical_plan::ExecutionPlan,
+    physical_plan::{ExecutionPlan, project_schema},
 };
 use headwater_core::SourceProvider;
 use headwater_ops::scan::SourceScanExec;
@@ -86,11 +86,7 @@ impl TableProvider for StreamTable {
                 self.name
             )));
         };
-        let schema = self.provider.schema();
-        let projected = match projection {
-            Some(columns) => Arc::new(schema.project(columns)?),
-            None => schema,
-        };
+        let projected = project_schema(&self.provider.schema(), projection)?;
         Ok(Arc::new(SourceScanExec::new(
             source_id,
             self.name.clone(),

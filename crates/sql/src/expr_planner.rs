@@ -48,21 +48,10 @@ impl SparkExprPlanner {
         if let Some(planned) = self.binary(op, &left, &right, schema)? {
             return Ok(planned);
         }
-        let op = match op {
-            BinaryOperator::Plus => Operator::Plus,
-            BinaryOperator::Minus => Operator::Minus,
-            BinaryOperator::Multiply => Operator::Multiply,
-            BinaryOperator::Modulo => Operator::Modulo,
-            BinaryOperator::Eq => Operator::Eq,
-            BinaryOperator::NotEq => Operator::NotEq,
-            BinaryOperator::Lt => Operator::Lt,
-            BinaryOperator::LtEq => Operator::LtEq,
-            BinaryOperator::Gt => Operator::Gt,
-            BinaryOperator::GtEq => Operator::GtEq,
-            BinaryOperator::Spaceship => Operator::IsNotDistinctFrom,
-            other => return plan_err!("operator {other} does not take {left} and {right}"),
-        };
-        Ok(binary_expr(left, op, right))
+        match comparison(op).or_else(|| arithmetic(op)) {
+            Some(op) => Ok(binary_expr(left, op, right)),
+            None => plan_err!("operator {op} does not take {left} and {right}"),
+        }
     }
 
     fn binary(

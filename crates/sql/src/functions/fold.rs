@@ -141,35 +141,24 @@ impl HigherOrderUDFImpl for Fold {
             accumulated = replaced(&accumulated, &rows, &new)?;
         }
         // Nothing is made of an array that is null.
-        if lists.null_count() > 0 {
-            let rows: UInt32Array = (0..lists.len())
-                .map(|row| {
-                    lists
-                        .is_valid(row)
-                        .then(|| u32::try_from(row).ok())
-                        .flatten()
-                })
-                .collect();
-            accumulated = take(&accumulated, &rows, None)?;
-        }
+        let known = known_rows(lists);
+        accumulated = take(&accumulated, &known, None)?;
         match finish {
             [ValueOrLambda::Lambda(finish)] => {
                 let whole = || Ok(Arc::clone(&accumulated));
                 let finished = finish.evaluate(&[&whole], |captured| Ok(captured.to_vec()))?;
                 let finished = finished.into_array(lists.len())?;
-                let known: UInt32Array = (0..lists.len())
-                    .map(|row| {
-                        lists
-                            .is_valid(row)
-                            .then(|| u32::try_from(row).ok())
-                            .flatten()
-                    })
-                    .collect();
                 Ok(ColumnarValue::Array(take(&finished, &known, None)?))
             }
             _ => Ok(ColumnarValue::Array(accumulated)),
         }
     }
+}
+
+/// The number of each row that has an array, null for those that have none.
+fn known_rows(lists: &dyn Array) -> UInt32Array {
+    let number = |row| u32::try_from(row).ok().filter(|_| lists.is_valid(row));
+    (0..lists.len()).map(number).collect()
 }
 
 /// `values` with those of `rows` replaced by `new`, one for each of them.
