@@ -12,4 +12,5 @@ pub mod nexmark;
 pub mod queries;
 pub mod report;
 pub mod state_size;
-pub mod tables;
+
+pub use headwater::connect::nexmark::tables;

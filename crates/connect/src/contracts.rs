@@ -27,6 +27,7 @@ use crate::{
     foreach::{ForeachBatchSinkProvider, ForeachSinkProvider, ForeachWriter},
     generator::GeneratorSourceProvider,
     memory::{MemorySink, MemoryStream},
+    nexmark::NexmarkSourceProvider,
     noop::NoopSinkProvider,
     rate::{RateMicroBatchSourceProvider, RateSourceProvider},
     socket::{SocketSinkProvider, SocketSourceProvider},
@@ -192,6 +193,24 @@ async fn rate_keeps_the_contract_of_sources() {
         let fixture = Plain::new(provider, |clock: &ManualClock| {
             clock.advance(3_000);
             21
+        });
+        // The first start, from which seconds are counted.
+        let first = fixture.provider().create(fixture.context()).await;
+        first.expect("created");
+        fixture
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nexmark_keeps_the_contract_of_sources() {
+    source_conformance(async || {
+        let options = [("table", "bid"), ("eventsPerSecond", "50")];
+        let options: Options = options.into_iter().collect();
+        let provider = NexmarkSourceProvider::try_new(&options).expect("valid options");
+        let fixture = Plain::new(provider, |clock: &ManualClock| {
+            clock.advance(3_000);
+            138
         });
         // The first start, from which seconds are counted.
         let first = fixture.provider().create(fixture.context()).await;

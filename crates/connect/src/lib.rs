@@ -6,6 +6,7 @@
 
 mod counting;
 mod pending;
+mod seconds;
 mod user_code;
 
 #[cfg(any(test, feature = "test-util"))]
@@ -15,6 +16,7 @@ pub mod file;
 pub mod foreach;
 pub mod generator;
 pub mod memory;
+pub mod nexmark;
 pub mod noop;
 pub mod rate;
 pub mod registry;

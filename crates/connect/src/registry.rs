@@ -11,9 +11,10 @@ use parking_lot::RwLock;
 
 use crate::{
     console::ConsoleSinkProvider,
-    file::{FileFormat, FileSinkProvider, FileSourceProvider},
+    file::{FileFormat, FileSinkProvider, FileSourceProvider, WrittenFiles},
     generator::GeneratorSourceProvider,
     memory::{MemorySink, MemoryStream},
+    nexmark::NexmarkSourceProvider,
     noop::NoopSinkProvider,
     rate::{RateMicroBatchSourceProvider, RateSourceProvider},
     socket::{SocketSinkProvider, SocketSourceProvider},
@@ -180,6 +181,22 @@ impl ConnectorRegistry {
         self.named.sinks.read().get(query_name).cloned()
     }
 
+    /// What a sink of files writes, read with the options that it writes with; `None` for sinks of other formats.
+    ///
+    /// # Errors
+    /// As [`Self::sink`].
+    pub fn written_files(
+        &self,
+        request: &SinkRequest,
+        schema: SchemaRef,
+    ) -> Result<Option<WrittenFiles>> {
+        let named = |(name, _): &&(&str, _)| request.format.eq_ignore_ascii_case(name);
+        let Some((_, format)) = FILE_FORMATS.iter().find(named) else {
+            return Ok(None);
+        };
+        WrittenFiles::of(*format, request.path_of_files()?, &request.options, schema).map(Some)
+    }
+
     /// Makes a function of the row number readable as `format("generator").load(name)`; the options `rowsPerEpoch`
     /// and `end` may change what the provider says.
     pub fn register_generator(
@@ -231,6 +248,11 @@ impl ConnectorRegistry {
         self.register_source("rate-micro-batch", |request| {
             request.deny_path()?;
             let provider = RateMicroBatchSourceProvider::try_new(&request.options)?;
+            request.checked(Arc::new(provider))
+        });
+        self.register_source("nexmark", |request| {
+            request.deny_path()?;
+            let provider = NexmarkSourceProvider::try_new(&request.options)?;
             request.checked(Arc::new(provider))
         });
         self.register_source("socket", |request| {
@@ -429,7 +451,7 @@ mod tests {
         let error = registry.source(&source("kafka", None, &[]));
         assert_eq!(
             error.expect_err("not built in").message(),
-            "there is no source of the format 'kafka': write one of arrow, csv, generator, ipc, json, memory, parquet, \
+            "there is no source of the format 'kafka': write one of arrow, csv, generator, ipc, json, memory, nexmark, parquet, \
              rate, rate-micro-batch, socket, text"
         );
         let error = registry.sink(&sink("rate"));

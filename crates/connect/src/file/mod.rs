@@ -9,9 +9,11 @@ mod flags;
 mod format;
 mod hive;
 mod place;
+mod read_back;
 pub mod sink;
 pub mod source;
 
 pub use format::FileFormat;
+pub use read_back::WrittenFiles;
 pub use sink::{FileSink, FileSinkProvider};
 pub use source::{FileSource, FileSourceProvider};

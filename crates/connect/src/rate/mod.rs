@@ -9,3 +9,4 @@ mod rows;
 
 pub use micro_batch::RateMicroBatchSourceProvider;
 pub use per_second::RateSourceProvider;
+pub(crate) use per_second::{partitions, positive};

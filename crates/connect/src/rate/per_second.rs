@@ -3,27 +3,23 @@
 //! The offset is the number of whole seconds since the query's first start, which is kept in the checkpoint: a
 //! restarted query goes on as if it had never stopped and reads what came meanwhile.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use bytes::Bytes;
 use headwater_core::{
-    Admission, BatchStream, Clock, CreateOutcome, Discovery, Error, Offset, OffsetRange, Options,
-    Result, Source, SourceContext, SourceProvider, Split, Storage, options,
+    Admission, BatchStream, Discovery, Error, Offset, OffsetRange, Options, Result, Source,
+    SourceContext, SourceProvider, Split, options,
 };
-use serde::{Deserialize, Serialize};
 
 use super::rows::{RateRows, schema};
-use crate::counting::{count_of, counts_of, discovered};
+use crate::{
+    counting::{count_of, counts_of, discovered},
+    seconds::Seconds,
+};
 
 const OWNER: &str = "source 'rate'";
 const KNOWN_OPTIONS: &[&str] = &["rowsPerSecond", "rampUpTime", "numPartitions"];
-/// The object in the source's folder that holds the time of the first start.
-const START_OBJECT: &str = "start.json";
 
 /// The `rate` source: columns `timestamp` and `value`.
 #[derive(Debug, Clone)]
@@ -62,7 +58,7 @@ impl RateSourceProvider {
 }
 
 /// A whole number above 0.
-pub(super) fn positive(options: &Options, name: &str) -> Result<Option<u64>> {
+pub(crate) fn positive(options: &Options, name: &str) -> Result<Option<u64>> {
     match options.parse::<u64>(name)? {
         Some(0) => Err(Error::invalid(format!(
             "option '{name}' cannot be 0: write a number above 0"
@@ -71,7 +67,7 @@ pub(super) fn positive(options: &Options, name: &str) -> Result<Option<u64>> {
     }
 }
 
-pub(super) fn partitions(options: &Options) -> Result<Option<usize>> {
+pub(crate) fn partitions(options: &Options) -> Result<Option<usize>> {
     let partitions = positive(options, "numPartitions")?;
     Ok(partitions.map(|n| usize::try_from(n).unwrap_or(usize::MAX)))
 }
@@ -102,80 +98,21 @@ impl SourceProvider for RateSourceProvider {
     }
 
     async fn create(&self, context: SourceContext) -> Result<Arc<dyn Source>> {
-        let start_millis = first_start(&*context.storage, &*context.clock).await?;
+        let seconds = Seconds::since_first_start(OWNER, context).await?;
         Ok(Arc::new(RateSource {
             pace: self.clone(),
-            start_millis,
-            clock: context.clock,
-            newest: AtomicU64::new(0),
-            offered: AtomicU64::new(0),
-            frozen_at: AtomicU64::new(u64::MAX),
+            seconds,
         }))
     }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FirstStart {
-    version: u32,
-    start_millis: i64,
-}
-
-/// When the query started for the first time; this moment, if it never did.
-async fn first_start(storage: &dyn Storage, clock: &dyn Clock) -> Result<i64> {
-    if let Some(stored) = stored_start(storage).await? {
-        return Ok(stored);
-    }
-    let now = FirstStart {
-        version: 1,
-        start_millis: clock.now_millis(),
-    };
-    let bytes = Bytes::from(serde_json::to_vec(&now)?);
-    match storage.create(START_OBJECT, bytes).await? {
-        CreateOutcome::Created => Ok(now.start_millis),
-        CreateOutcome::AlreadyExists => stored_start(storage).await?.ok_or_else(|| {
-            Error::unavailable(format!(
-                "{START_OBJECT} of {OWNER} came and went in {storage}"
-            ))
-        }),
-    }
-}
-
-async fn stored_start(storage: &dyn Storage) -> Result<Option<i64>> {
-    let Some(bytes) = storage.read(START_OBJECT).await? else {
-        return Ok(None);
-    };
-    let damaged = || Error::data(format!("{START_OBJECT} of {OWNER} in {storage} is damaged"));
-    let stored: FirstStart =
-        serde_json::from_slice(&bytes).map_err(|error| damaged().with_source(error))?;
-    if stored.version != 1 {
-        return Err(damaged().context(format!("expected version 1, found {}", stored.version)));
-    }
-    Ok(Some(stored.start_millis))
 }
 
 #[derive(Debug)]
 struct RateSource {
     pace: RateSourceProvider,
-    start_millis: i64,
-    clock: Arc<dyn Clock>,
-    /// The newest second seen, so that a clock set back does not take rows away.
-    newest: AtomicU64,
-    /// Where the last discovery ended.
-    offered: AtomicU64,
-    /// The second beyond which nothing is offered.
-    frozen_at: AtomicU64,
+    seconds: Seconds,
 }
 
 impl RateSource {
-    fn seconds_now(&self) -> u64 {
-        let elapsed = self.clock.now_millis().saturating_sub(self.start_millis);
-        let seconds = u64::try_from(elapsed / 1000).unwrap_or(0);
-        self.newest
-            .fetch_max(seconds, Ordering::Relaxed)
-            .max(seconds)
-    }
-
     fn values_by(&self, seconds: u64) -> Result<u64> {
         self.pace.values_by(seconds).ok_or_else(|| {
             Error::invalid(format!(
@@ -205,25 +142,20 @@ impl Source for RateSource {
 
     async fn discover(&self, start: Option<&Offset>, _admission: Admission) -> Result<Discovery> {
         let start = count_of(OWNER, start)?;
-        let end = self
-            .seconds_now()
-            .min(self.frozen_at.load(Ordering::Relaxed))
-            .max(start);
+        let end = self.seconds.passed().max(start);
         self.values_by(end)?;
-        self.offered.store(end, Ordering::Relaxed);
+        self.seconds.offer(end);
         Ok(discovered(start, end))
     }
 
     async fn splits(&self, range: &OffsetRange, parallelism: usize) -> Result<Vec<Split>> {
         let seconds = counts_of(OWNER, range)?;
         let values = self.values_by(seconds.start)?..self.values_by(seconds.end)?;
-        let millis = |seconds: u64| {
-            i64::try_from(seconds)
-                .unwrap_or(i64::MAX)
-                .saturating_mul(1000)
-        };
-        let start_millis = self.start_millis.saturating_add(millis(seconds.start));
-        let span_millis = millis(seconds.end - seconds.start);
+        let start_millis = self.seconds.millis_at(seconds.start);
+        let span_millis = self
+            .seconds
+            .millis_at(seconds.end)
+            .saturating_sub(start_millis);
         RateRows::of_epoch(values, start_millis, span_millis)
             .splits(self.pace.partitions.unwrap_or(parallelism))
     }
@@ -233,29 +165,21 @@ impl Source for RateSource {
     }
 
     async fn resume(&self, range: &OffsetRange) -> Result<()> {
-        // Seconds that the log knows of have passed, whatever the clock says now.
-        let end = counts_of(OWNER, range)?.end;
-        self.newest.fetch_max(end, Ordering::Relaxed);
+        self.seconds.resume(counts_of(OWNER, range)?.end);
         Ok(())
     }
 
     async fn freeze(&self) -> Result<()> {
-        self.frozen_at.store(self.seconds_now(), Ordering::Relaxed);
+        self.seconds.freeze();
         Ok(())
     }
 
     async fn changed(&self) {
-        let offered = self.offered.load(Ordering::Relaxed);
-        if offered >= self.frozen_at.load(Ordering::Relaxed) {
-            return std::future::pending().await;
-        }
-        let next = i64::try_from(offered + 1).unwrap_or(i64::MAX);
-        let next_millis = self.start_millis.saturating_add(next.saturating_mul(1000));
-        self.clock.sleep_until(next_millis).await;
+        self.seconds.next().await;
     }
 
     async fn latest(&self) -> Option<Offset> {
-        Some(Offset::count(self.seconds_now()))
+        Some(Offset::count(self.seconds.now()))
     }
 }
 
