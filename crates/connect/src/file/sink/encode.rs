@@ -4,7 +4,7 @@
 use std::{io::Write, mem, sync::Arc};
 
 use arrow::{
-    array::{Array, AsArray, RecordBatch},
+    array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch},
     compute::cast,
     csv::WriterBuilder as CsvWriterBuilder,
     datatypes::{DataType, SchemaRef},
@@ -215,11 +215,34 @@ impl Lines for CsvLines {
             .with_delimiter(style.separator)
             .with_quote(style.quote)
             .with_null(style.null.clone());
-        if let Some(escape) = style.escape {
-            builder = builder.with_escape(escape).with_double_quote(false);
-        }
-        Ok(builder.build(text).write(batch)?)
+        let Some(escape) = style.escape.filter(|escape| *escape != style.quote) else {
+            return Ok(builder.build(text).write(batch)?);
+        };
+        builder = builder.with_escape(escape).with_double_quote(false);
+        Ok(builder.build(text).write(&escaped(batch, escape)?)?)
     }
+}
+
+/// The rows with each escape character in a text escaped itself: the writer puts such texts in quotes, but leaves their
+/// characters as they are, and a reader would take one for the escape of what follows.
+fn escaped(batch: &RecordBatch, escape: u8) -> Result<RecordBatch> {
+    let escape = char::from(escape);
+    let twice = format!("{escape}{escape}");
+    let column = |column: &ArrayRef| -> Result<ArrayRef> {
+        let data_type = column.data_type();
+        if !data_type.is_string() {
+            return Ok(Arc::clone(column));
+        }
+        let texts = cast(column, &DataType::LargeUtf8)?;
+        let texts: LargeStringArray = texts
+            .as_string::<i64>()
+            .iter()
+            .map(|text| text.map(|text| text.replace(escape, &twice)))
+            .collect();
+        Ok(cast(&texts, data_type)?)
+    };
+    let columns: Result<Vec<ArrayRef>> = batch.columns().iter().map(column).collect();
+    Ok(RecordBatch::try_new(batch.schema(), columns?)?)
 }
 
 struct PlainLines {

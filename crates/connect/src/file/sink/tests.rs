@@ -437,6 +437,11 @@ async fn text_formats_have_their_options() {
             "id;name\n1;a \"\"b\"\"\n2;NA\n".replace("a \"\"b\"\"", "\"a \"\"b\"\"\""),
         ),
         (
+            FileFormat::Csv,
+            &[("escape", "\\"), ("sep", "|")],
+            "1|\"a \\\"b\\\"\"\n2|\n".to_owned(),
+        ),
+        (
             FileFormat::Json,
             &[],
             "{\"id\":1,\"name\":\"a \\\"b\\\"\"}\n{\"id\":2}\n".to_owned(),
