@@ -119,3 +119,29 @@ impl Dialect for SparkDialect {
         )
     }
 }
+
+/// How the SQL of DataFusion quotes, for the tokenizer: names stand in double quotes, and in texts a backslash is one.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct StandardQuotes;
+
+impl Dialect for StandardQuotes {
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        ch == '"' || SparkDialect.is_delimited_identifier_start(ch)
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        SparkDialect.is_identifier_start(ch)
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        SparkDialect.is_identifier_part(ch)
+    }
+
+    fn supports_nested_comments(&self) -> bool {
+        SparkDialect.supports_nested_comments()
+    }
+
+    fn supports_string_escape_constant(&self) -> bool {
+        true
+    }
+}

@@ -28,6 +28,7 @@ use crate::parser;
 use crate::relation::SparkRelationPlanner;
 use crate::rewrite::{self, Flavour};
 use crate::spelling::Spelling;
+use crate::statement::Script;
 use crate::types::SparkTypePlanner;
 
 /// Reads SQL over streams; see the crate.
@@ -133,13 +134,24 @@ impl SqlFrontEnd {
         builder.with_type_planner(Arc::new(SparkTypePlanner))
     }
 
+    /// Reads a text of statements, with names and texts quoted as the session has it: with Spark's words names stand in
+    /// backticks and texts in either quotes, with a backslash before what stands for something else; without them
+    /// double quotes stand around names too, and a backslash is one.
+    ///
+    /// # Errors
+    /// With line and column of what cannot be read.
+    pub fn script(&self, text: &str) -> Result<Script> {
+        Script::parse_as(text, self.flavour)
+    }
+
     /// Plans one statement over the tables of `state`.
     ///
     /// # Errors
     /// When the text cannot be read (with line and column), names what does not exist, or asks for what neither Spark
     /// nor DataFusion has.
     pub async fn plan(&self, state: &SessionState, sql: &str) -> Result<LogicalPlan> {
-        self.plan_statement(state, parser::parse(sql)?).await
+        self.plan_statement(state, parser::parse_as(sql, self.flavour)?)
+            .await
     }
 
     /// Plans a statement that has been read, see [`crate::statement`].
@@ -181,7 +193,7 @@ impl SqlFrontEnd {
     /// # Errors
     /// Like [`plan`](Self::plan).
     pub fn plan_expr(&self, state: &SessionState, schema: &DFSchema, text: &str) -> Result<Expr> {
-        let mut parsed = parser::parse_expr(text)?;
+        let mut parsed = parser::parse_expr_as(text, self.flavour)?;
         if self.flavour == Flavour::Spark {
             let mut spelling = Spelling::default();
             spelling.declare_fields(schema.as_arrow().fields());

@@ -4,10 +4,12 @@ use datafusion::common::{Result, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::ExprWithAlias;
+use datafusion::sql::sqlparser::dialect::Dialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{TokenWithSpan, Tokenizer};
 
-use crate::dialect::SparkDialect;
+use crate::dialect::{SparkDialect, StandardQuotes};
+use crate::rewrite::Flavour;
 use crate::tokens;
 
 /// Parses one statement of Spark SQL.
@@ -15,7 +17,12 @@ use crate::tokens;
 /// # Errors
 /// With line and column of what cannot be read; also when the text holds no statement or more than one.
 pub fn parse(sql: &str) -> Result<Statement> {
-    let mut statements = DFParserBuilder::new(tokenize(sql)?)
+    parse_as(sql, Flavour::Spark)
+}
+
+/// As [`parse`], with names and texts quoted as in this flavour.
+pub(crate) fn parse_as(sql: &str, flavour: Flavour) -> Result<Statement> {
+    let mut statements = DFParserBuilder::new(tokenize(sql, flavour)?)
         .with_dialect(&SparkDialect)
         .build()?
         .parse_statements()?;
@@ -34,14 +41,23 @@ pub fn parse(sql: &str) -> Result<Statement> {
 /// # Errors
 /// With line and column of what cannot be read.
 pub fn parse_expr(text: &str) -> Result<ExprWithAlias> {
-    DFParserBuilder::new(tokenize(text)?)
+    parse_expr_as(text, Flavour::Spark)
+}
+
+/// As [`parse_expr`], with names and texts quoted as in this flavour.
+pub(crate) fn parse_expr_as(text: &str, flavour: Flavour) -> Result<ExprWithAlias> {
+    DFParserBuilder::new(tokenize(text, flavour)?)
         .with_dialect(&SparkDialect)
         .build()?
         .parse_into_expr()
 }
 
-pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
-    let tokens = Tokenizer::new(&SparkDialect, text)
+pub(crate) fn tokenize(text: &str, flavour: Flavour) -> Result<Vec<TokenWithSpan>> {
+    let quotes: &dyn Dialect = match flavour {
+        Flavour::Spark => &SparkDialect,
+        Flavour::DataFusion => &StandardQuotes,
+    };
+    let tokens = Tokenizer::new(quotes, text)
         .tokenize_with_location()
         .map_err(|e| DataFusionError::SQL(Box::new(ParserError::from(e)), None))?;
     tokens::rewrite(tokens)

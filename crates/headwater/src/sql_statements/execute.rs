@@ -25,8 +25,10 @@ impl Session {
     /// As [`Self::sql`].
     pub async fn sql_with(&self, text: &str, start: &StartWith) -> Result<DataFrame> {
         let source = SqlText::new(text);
+        let script = self.services().front_end.script(text);
+        let statement = script.map_err(Fault::from).and_then(single);
         let statement =
-            single(text).map_err(|fault| fault.render(&source, Span::empty(), &self.names()))?;
+            statement.map_err(|fault| fault.render(&source, Span::empty(), &self.names()))?;
         let place = at_start(&statement);
         let done = Box::pin(self.carry_out(statement, start)).await;
         done.map_err(|fault| fault.render(&source, place, &self.names()))
@@ -208,8 +210,8 @@ pub(super) fn at_start(statement: &ScriptStatement) -> Span {
     }
 }
 
-fn single(text: &str) -> Outcome<ScriptStatement> {
-    let mut statements = Script::parse(text)?.statements;
+fn single(script: Script) -> Outcome<ScriptStatement> {
+    let mut statements = script.statements;
     match (statements.pop(), statements.len()) {
         (Some(statement), 0) => Ok(statement),
         (None, _) => Err(Fault::At(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use headwater_core::{Result, SourceProvider};
 use headwater_sql::{
     SqlText,
-    statement::{Script, ScriptStatement, Statement},
+    statement::{ScriptStatement, Statement},
 };
 
 use super::{
@@ -85,7 +85,8 @@ impl Session {
     /// As [`Self::pipeline`], and whatever `input` gives.
     pub async fn pipeline_with(&self, text: &str, input: Option<&StreamInput>) -> Result<Pipeline> {
         let source = SqlText::new(text);
-        let script = Script::parse(text).map_err(|error| {
+        let script = self.services().front_end.script(text);
+        let script = script.map_err(|error| {
             Fault::from(error).render(&source, headwater_sql::no_place(), &self.names())
         })?;
         let mut pipeline = Pipeline::default();

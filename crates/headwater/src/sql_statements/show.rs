@@ -1,6 +1,10 @@
 //! `SHOW …` and `DESCRIBE …`, and what to say of names that mean nothing.
 
-use datafusion::{catalog::TableProvider, sql::parser::Statement as DfStatement};
+use std::sync::Arc;
+
+use datafusion::{
+    catalog::TableProvider, common::TableReference, sql::parser::Statement as DfStatement,
+};
 use headwater_core::{Trigger, nearest};
 use headwater_engine::StreamingQuery;
 use headwater_plan::{StreamTable, is_streaming};
@@ -22,7 +26,10 @@ impl Session {
         let mut rows = Vec::new();
         for name in self.table_names() {
             let defined = self.services().definitions.stream(&name, false);
-            let table = self.context().table_provider(name.as_str()).await?;
+            let table = self
+                .context()
+                .table_provider(TableReference::bare(name.as_str()))
+                .await?;
             if defined.is_none() && !<dyn TableProvider>::is::<StreamTable>(table.as_ref()) {
                 continue;
             }
@@ -116,7 +123,10 @@ impl Session {
             _ => self.spelt(&name),
         };
         if self.has_table(&known) {
-            let frame = self.context().table(known.as_str()).await?;
+            let frame = self
+                .context()
+                .table(TableReference::bare(known.as_str()))
+                .await?;
             if is_streaming(frame.logical_plan()) {
                 return Ok(Ok(self.described_stream(stream.as_deref(), &frame)?));
             }
@@ -175,12 +185,14 @@ impl Session {
 
     /// Whether a stream that no statement has defined goes by this name.
     pub(super) fn stream_table(&self, name: &str) -> bool {
-        let state = self.state();
-        let Ok(schema) = state.schema_for_ref(name) else {
-            return false;
-        };
-        let table = futures::executor::block_on(schema.table(name));
-        matches!(table, Ok(Some(table)) if <dyn TableProvider>::is::<StreamTable>(table.as_ref()))
+        let table = self.table_named(name);
+        table.is_some_and(|table| <dyn TableProvider>::is::<StreamTable>(table.as_ref()))
+    }
+
+    /// The table of this name in the default schema.
+    pub(super) fn table_named(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+        let schema = self.state().schema_for_ref(name).ok()?;
+        futures::executor::block_on(schema.table(name)).ok()?
     }
 
     fn table_names(&self) -> Vec<String> {

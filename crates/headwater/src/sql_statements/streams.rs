@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use datafusion::{
+    catalog::TableProvider,
+    common::TableReference,
     datasource::provider_as_source,
+    error::Result,
     logical_expr::{LogicalPlan, LogicalPlanBuilder},
 };
 use headwater_connect::registry::SourceRequest;
@@ -16,7 +19,7 @@ use super::{
     fault::{Fault, Outcome, about_options},
     pipeline::StreamInput,
 };
-use crate::{frame::DataFrame, session::Session};
+use crate::{error::from_datafusion, session::Session};
 
 impl Session {
     /// Defines a stream. With `input`, its rows come from there instead of from the source that the statement names.
@@ -80,14 +83,16 @@ impl Session {
         };
         let table = Arc::new(StreamTable::new(&name, provider));
         match &statement.watermark {
-            None => self.register_table(&name, table),
+            None => self.define_table(&name, table),
             Some(watermark) => {
                 let source = provider_as_source(table);
-                let scan = LogicalPlanBuilder::scan(name.as_str(), source, None)?.build()?;
+                let scan =
+                    LogicalPlanBuilder::scan(TableReference::bare(name.as_str()), source, None)?
+                        .build()?;
                 let (plan, column) = self.marked(scan, watermark)?;
                 definition.watermark = Some((column, delay_in_words(watermark)));
                 let frame = datafusion::dataframe::DataFrame::new(state, plan);
-                self.register_view(&name, DataFrame::from(frame))
+                self.define_table(&name, frame.into_view())
             }
         }
         .map_err(|error| Fault::At(statement.name.span, error))?;
@@ -115,7 +120,7 @@ impl Session {
         // Errors of hooks know nothing of the text.
         let plan = plan.map_err(|error| match headwater_sql::has_place(&error) {
             true => Fault::Planning(error),
-            false => Fault::About(watermark.span, crate::error::from_datafusion(error)),
+            false => Fault::About(watermark.span, from_datafusion(error)),
         })?;
         Ok((plan, column))
     }
@@ -131,10 +136,28 @@ impl Session {
             None => return Err(self.unknown_stream(&dropped.name)),
         };
         definitions.lock().streams.remove(&name);
+        self.forget_table(&name).map_err(Fault::from)
+    }
+
+    /// Makes something a table of the default schema under exactly this name, in place of the one that has it.
+    pub(super) fn define_table(
+        &self,
+        name: &str,
+        table: Arc<dyn TableProvider>,
+    ) -> headwater_core::Result<()> {
+        // A name as text would be read once more, and lose its case.
+        let defined = self.forget_table(name).and_then(|()| {
+            self.context()
+                .register_table(TableReference::bare(name), table)
+        });
+        defined.map(drop).map_err(from_datafusion)
+    }
+
+    /// Takes a table out of the default schema, if it is there.
+    pub(super) fn forget_table(&self, name: &str) -> Result<()> {
         self.context()
-            .deregister_table(name.as_str())
+            .deregister_table(TableReference::bare(name))
             .map(drop)
-            .map_err(Fault::from)
     }
 
     /// Whether the default schema has a table of this name.

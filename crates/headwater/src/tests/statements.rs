@@ -317,3 +317,72 @@ async fn errors_show_the_line_they_are_about() {
             .starts_with("line 1, column 13: there is no sink 'scren'")
     );
 }
+
+#[tokio::test]
+async fn names_and_texts_are_quoted_as_the_session_has_it() {
+    let text = r#"SELECT "Host" AS "The Host", 'a\nb' AS t FROM (SELECT 'x' AS "Host") AS q"#;
+    let frame = Session::new().sql(text).await.expect("names");
+    let found = frame.collect().await.expect("rows");
+    assert_eq!(found[0].schema().field(0).name(), "The Host");
+    assert_eq!(world::shown(&found), [r"x a\nb"]);
+
+    let spark = Session::builder().spark_functions(true).build();
+    let spark = spark.expect("a session");
+    let text = r#"SELECT "Host" AS `The Host`, 'a\nb' AS t"#;
+    assert_eq!(run(&spark, text).await.expect("texts"), ["Host a\nb"]);
+
+    let (session, _stream) = with_clicks().await;
+    let text = r#"CREATE VIEW "Marked" AS SELECT time AS "Time", "status" FROM "clicks""#;
+    run(&session, text).await.expect("names");
+    let columns = run(&session, r#"DESCRIBE "Marked""#)
+        .await
+        .expect("described");
+    assert!(columns[0].starts_with("Time "), "{columns:?}");
+    run(&session, r#"CREATE SINK "Out" USING memory"#)
+        .await
+        .expect("a sink");
+    let insert = r#"INSERT INTO "Out" ("When") SELECT "Time" FROM "Marked""#;
+    run(&session, insert).await.expect("started");
+    run(&session, r#"SELECT "When" FROM "Out""#)
+        .await
+        .expect("a table");
+    run(&session, "SELECT 1 FROM out")
+        .await
+        .expect_err("another name");
+}
+
+#[tokio::test]
+async fn windows_of_a_table_function_have_their_parts_by_every_name() {
+    let (session, stream) = with_clicks().await;
+    for (number, (parts, key)) in [
+        ("window.start AS s, window.end AS e", "window"),
+        ("window['start'] AS s, window['end'] AS e", "window"),
+        (
+            "window_start AS s, window_end AS e",
+            "window_start, window_end",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let sink = format!("windows_{number}");
+        run(&session, &format!("CREATE SINK {sink} USING memory"))
+            .await
+            .expect("defined");
+        let insert = format!(
+            "CREATE STREAMING QUERY {sink} TRIGGER AVAILABLE NOW AS INSERT INTO {sink} SELECT {parts}, count(*) AS n \
+             FROM TUMBLE(TABLE clicks, DESCRIPTOR(time), INTERVAL 10 SECONDS) GROUP BY {key}"
+        );
+        run(&session, &insert).await.expect(&insert);
+        for query in session.streams().active() {
+            query.await_termination().await.expect("it works");
+        }
+        let found = run(&session, &format!("SELECT s, e, n FROM {sink} ORDER BY s")).await;
+        let expected = [
+            "1970-01-01T00:00:00Z 1970-01-01T00:00:10Z 3",
+            "1970-01-01T00:00:10Z 1970-01-01T00:00:20Z 1",
+        ];
+        assert_eq!(found.expect("rows"), expected, "{parts}");
+    }
+    drop(stream);
+}

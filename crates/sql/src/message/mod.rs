@@ -9,6 +9,7 @@
 mod complaint;
 mod place;
 mod planner;
+mod secrets;
 mod syntax;
 mod types;
 
@@ -94,15 +95,13 @@ impl<'a> SqlText<'a> {
         self.marked(Some(span), &types::shown(message))
     }
 
-    /// The line of a place with carets below.
+    /// The line of a place with carets below. Values of options that are secrets are not shown.
     fn excerpt(&self, span: Span) -> Option<String> {
         let start = span.start;
         let line = usize::try_from(start.line).ok()?;
-        let line: Vec<char> = self
-            .text
-            .lines()
-            .nth(line - 1)?
-            .chars()
+        let line = self.text.lines().nth(line - 1)?;
+        let line: Vec<char> = secrets::without_secrets(self.text, start.line, line)
+            .into_iter()
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
         let at = usize::try_from(start.column)

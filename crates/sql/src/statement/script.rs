@@ -6,7 +6,7 @@ use datafusion::{
 };
 
 use super::{Statement, parse::parse};
-use crate::parser::tokenize;
+use crate::{parser::tokenize, rewrite::Flavour};
 
 /// Statements of one text, in order. Comments, and statements without words, are left out.
 #[derive(Debug, Clone)]
@@ -25,12 +25,17 @@ pub struct ScriptStatement {
 }
 
 impl Script {
-    /// Reads a text.
+    /// Reads a text with Spark's quotes; [`SqlFrontEnd::script`](crate::SqlFrontEnd::script) reads one with those of a
+    /// session.
     ///
     /// # Errors
     /// With line and column of what cannot be read.
     pub fn parse(text: &str) -> Result<Self> {
-        let pieces = cut(tokenize(text)?);
+        Self::parse_as(text, Flavour::Spark)
+    }
+
+    pub(crate) fn parse_as(text: &str, flavour: Flavour) -> Result<Self> {
+        let pieces = cut(tokenize(text, flavour)?);
         let statements = pieces.into_iter().map(|tokens| {
             let start = tokens.first().map_or(Location::empty(), |t| t.span.start);
             let statement = parse(tokens)?;

@@ -3,7 +3,7 @@
 //! * `<relation> WATERMARK <expr> DELAY OF INTERVAL ...` becomes a call of the table function
 //!   [`WATERMARK_FUNCTION`], which the relation planner turns into a plan node.
 //! * `TUMBLE(TABLE t, DESCRIPTOR(ts), …)`, `HOP` and `SESSION` become calls of table functions of the same kind.
-//! * `FROM STREAM t` loses its `STREAM`.
+//! * `FROM STREAM t` and `FROM STREAM(t)` lose their `STREAM`.
 //! * `INTERVAL 1 MINUTE 30 SECONDS` becomes `INTERVAL '1 MINUTE 30 SECONDS'`.
 //! * `EXISTS (xs, x -> ...)` becomes `array_any_match (xs, x -> ...)`.
 //! * `5.0D`, `1e10` and the other typed numbers become casts of their text.
@@ -58,6 +58,7 @@ impl Rewriter {
                 }
                 if word.value.eq_ignore_ascii_case("stream") && self.is_stream_keyword() {
                     self.at += 1;
+                    self.name_in_parentheses();
                     return Ok(());
                 }
                 if let Some(function) = self.windowing_function() {
@@ -117,6 +118,31 @@ impl Rewriter {
                 Some(Token::LParen) => true,
                 _ => false,
             }
+    }
+
+    /// `STREAM(t)`: takes the name out of its parentheses, if there is nothing else in them.
+    fn name_in_parentheses(&mut self) {
+        if self.peek(0) != Some(&Token::LParen) {
+            return;
+        }
+        let inside = self.input[self.at + 1..].iter();
+        let name: Vec<TokenWithSpan> = inside
+            .take_while(|t| matches!(t.token, Token::Word(_) | Token::Period))
+            .cloned()
+            .collect();
+        let is_query = name.first().is_some_and(|t| {
+            let words = [
+                Keyword::SELECT,
+                Keyword::WITH,
+                Keyword::VALUES,
+                Keyword::FROM,
+            ];
+            words.iter().any(|keyword| is_keyword(&t.token, *keyword))
+        });
+        if !name.is_empty() && !is_query && self.peek(1 + name.len()) == Some(&Token::RParen) {
+            self.at += name.len() + 2;
+            self.out.extend(name);
+        }
     }
 
     /// Whether the list that goes on here is that of `FROM`, not of columns.
@@ -260,6 +286,24 @@ mod tests {
             .map(|t| t.token.to_string())
             .collect::<Vec<_>>()
             .join(" "))
+    }
+
+    #[test]
+    fn stream_is_a_word_before_a_relation_and_a_name_elsewhere() {
+        let cases = [
+            ("SELECT * FROM STREAM t", "SELECT * FROM t"),
+            ("SELECT * FROM STREAM(t) AS x", "SELECT * FROM t AS x"),
+            (
+                "SELECT * FROM a, stream ( a.`b` )",
+                "SELECT * FROM a , a . `b`",
+            ),
+            ("FROM a JOIN STREAM(b) ON k", "FROM a JOIN b ON k"),
+            ("FROM STREAM (SELECT 1) t", "FROM ( SELECT 1 ) t"),
+            ("SELECT stream FROM stream", "SELECT stream FROM stream"),
+        ];
+        for (sql, expected) in cases {
+            assert_eq!(rewritten(sql).expect(sql), expected);
+        }
     }
 
     #[test]
