@@ -1,15 +1,15 @@
 -- Hosts that send more than three requests within ten seconds. Try it:
 --   headwater test examples/pipelines/request_floods.sql --input requests=examples/pipelines/tests/requests.json \
---     --expect examples/pipelines/tests/floods.json --set INPUT=data --set OUTPUT=out
+--     --expect examples/pipelines/tests/floods.json
 
 CREATE STREAM requests (
     time TIMESTAMP,
     host STRING,
     WATERMARK FOR time AS time - INTERVAL 5 SECONDS
-) USING json OPTIONS ('path' '${INPUT}');
+) USING json OPTIONS ('path' '${INPUT:-data/requests}');
 
-CREATE SINK floods USING json OPTIONS ('path' '${OUTPUT}/floods');
-CREATE SINK too_late USING json OPTIONS ('path' '${OUTPUT}/too_late');
+CREATE SINK floods USING json OPTIONS ('path' '${OUTPUT:-out}/floods');
+CREATE SINK too_late USING json OPTIONS ('path' '${OUTPUT:-out}/too_late');
 
 CREATE STREAMING QUERY floods LATE ROWS INTO too_late AS
 INSERT INTO floods

@@ -1,4 +1,4 @@
-//! `${NAME}` in the text of a pipeline.
+//! `${NAME}` in the text of a pipeline, and `${NAME:-otherwise}` with what it is where nobody gives a value.
 //!
 //! A value is put in as it is, inside a string literal or outside. `$${` stands for `${` itself. A value must not hold
 //! line breaks, so that lines of the filled text are those of the file, and no quotation mark, so that a value cannot end
@@ -20,7 +20,8 @@ pub(crate) fn is_name(name: &str) -> bool {
     name.chars().all(is_part) && name.starts_with(|c: char| !c.is_ascii_digit())
 }
 
-/// The text with each `${NAME}` replaced by what `value` gives for the name, and the names that were used.
+/// The text with each `${NAME}` replaced by what `value` gives for the name, and the names that were used. As in shells,
+/// `${NAME:-otherwise}` is `otherwise` if there is no value, or an empty one.
 ///
 /// # Errors
 /// If a name has no value, a value cannot stand in a text, or `${` is not closed; with the line.
@@ -42,17 +43,18 @@ pub(crate) fn fill(
         filled.push_str(before);
         let line = 1 + text[..text.len() - from.len()].matches('\n').count();
         let wrong = |message: String| Unfilled { line, message };
-        let name = from[2..]
-            .split(|c: char| c == '}' || c.is_whitespace())
-            .next();
-        let name = name.filter(|name| is_name(name) && from[2 + name.len()..].starts_with('}'));
-        let Some(name) = name else {
+        let Some((name, otherwise)) = from[2..]
+            .split_once('}')
+            .and_then(|(inner, _)| parts(inner))
+        else {
             return Err(wrong(
-                "${ begins a variable: write ${NAME}, or $${ for the characters themselves"
+                "${ begins a variable: write ${NAME} or ${NAME:-otherwise}, or $${ for the characters themselves"
                     .to_owned(),
             ));
         };
-        let value = value(name).ok_or_else(|| {
+        let given = value(name).filter(|value| otherwise.is_none() || !value.is_empty());
+        let value = given.or_else(|| otherwise.map(str::to_owned));
+        let value = value.ok_or_else(|| {
             wrong(format!(
                 "${{{name}}} has no value: give it with --set {name}=…, or in the environment"
             ))
@@ -64,10 +66,19 @@ pub(crate) fn fill(
         }
         filled.push_str(&value);
         used.insert(name.to_owned());
-        rest = &from[3 + name.len()..];
+        rest = from.split_once('}').map_or("", |(_, rest)| rest);
     }
     filled.push_str(rest);
     Ok((filled, used))
+}
+
+/// The name between the braces, and what stands for a value that is not given.
+fn parts(inner: &str) -> Option<(&str, Option<&str>)> {
+    let (name, otherwise) = match inner.split_once(":-") {
+        Some((name, otherwise)) => (name, Some(otherwise)),
+        None => (inner, None),
+    };
+    is_name(name).then_some((name, otherwise))
 }
 
 #[cfg(test)]
@@ -79,6 +90,7 @@ mod tests {
             "A" => Some("1".to_owned()),
             "LONG_NAME" => Some("x y".to_owned()),
             "QUOTED" => Some("it's".to_owned()),
+            "EMPTY" => Some(String::new()),
             _ => None,
         };
         fill(text, value).map(|(filled, _)| filled)
@@ -93,6 +105,9 @@ mod tests {
             ("a ${A}${A} '${LONG_NAME}'", "a 11 'x y'"),
             ("$${A} and ${A}", "${A} and 1"),
             ("$1 ${A}", "$1 1"),
+            ("${A:-2} ${B:-2}/${C:-}", "1 2/"),
+            ("${EMPTY:-data/logs}", "data/logs"),
+            ("${B:-a:-b}", "a:-b"),
         ] {
             assert_eq!(fill_with(text).as_deref(), Ok(expected), "{text}");
         }
@@ -107,6 +122,8 @@ mod tests {
             ("${A", 1, "${ begins a variable"),
             ("\n\n${}", 3, "${ begins a variable"),
             ("${A B}", 1, "${ begins a variable"),
+            ("${:-a}", 1, "${ begins a variable"),
+            ("${B:-it's}", 1, "the value of ${B} holds"),
             ("'${QUOTED}'", 1, "the value of ${QUOTED} holds"),
         ] {
             let wrong = fill_with(text).expect_err(text);

@@ -1,5 +1,9 @@
 //! The command as a shell sees it: arguments in, text and an exit code out.
 
+#[path = "command/advice.rs"]
+mod advice;
+#[path = "command/examples.rs"]
+mod examples;
 #[path = "command/pipeline_test.rs"]
 mod pipeline_test;
 #[path = "command/shell.rs"]

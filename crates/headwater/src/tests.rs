@@ -16,6 +16,7 @@ mod explain;
 mod late;
 mod rescaling;
 mod sessions;
+mod sink_tables;
 mod soup;
 mod sql_reference;
 mod state_tables;

@@ -12,6 +12,7 @@ mod pipeline;
 mod queries;
 mod rows;
 mod show;
+mod sink_table;
 mod sinks;
 mod streams;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::{
+    arrow::datatypes::SchemaRef,
     common::Column,
     dataframe::DataFrame as Inner,
     logical_expr::{Expr, LogicalPlanBuilder},
@@ -64,6 +65,13 @@ impl PipelineQuery {
     /// Where its rows go.
     pub fn sink(&self) -> &SinkDefinition {
         &self.sink
+    }
+
+    /// Its sinks, with the columns that they receive.
+    pub(super) fn written(&self) -> Vec<(Arc<SinkDefinition>, SchemaRef)> {
+        let late = self.late.iter().cloned().zip(self.plan.late_schema());
+        let result = (Arc::clone(&self.sink), self.plan.output_schema());
+        std::iter::once(result).chain(late).collect()
     }
 
     /// Where the rows go that come too late.
@@ -307,7 +315,7 @@ impl Session {
                 .map_err(|error| to_sink(error.context("the sink of late rows")))?;
         }
         let mut options = sink.options.clone();
-        Ok(PipelineQuery {
+        let query = PipelineQuery {
             name: terms.name,
             checkpoint: terms.checkpoint.or(options.take("checkpointLocation")),
             sink,
@@ -317,7 +325,9 @@ impl Session {
             frame,
             plan: Arc::new(planned),
             start,
-        })
+        };
+        self.show_sinks_as_tables(&query).map_err(to_sink)?;
+        Ok(query)
     }
 
     /// A query as a frame.

@@ -30,7 +30,7 @@ impl Session {
                     ),
                 ));
             }
-        } else if self.has_table(&name) {
+        } else if self.has_table(&name) && !self.is_sink_table(&name) {
             return Err(Fault::invalid(
                 statement.name.span,
                 format!("there is a table '{name}' already: give the sink another name"),
@@ -48,6 +48,7 @@ impl Session {
         };
         self.sink_provider(&sink)
             .map_err(|error| about_options(error, &statement.options, statement.format.span))?;
+        self.hide_sink(&name)?;
         definitions.lock().sinks.insert(name, Arc::new(sink));
         Ok(())
     }
@@ -58,6 +59,7 @@ impl Session {
         let definitions = &self.services().definitions;
         match definitions.sink(&name, front_end.ignores_case()) {
             Some(found) => {
+                self.hide_sink(&found.name)?;
                 definitions.lock().sinks.remove(&found.name);
                 Ok(())
             }
@@ -81,15 +83,22 @@ impl Session {
         &self,
         sink: &SinkDefinition,
     ) -> headwater_core::Result<Arc<dyn SinkProvider>> {
-        let mut options: Options = sink.options.clone();
+        self.services().connectors.sink(&sink.request())
+    }
+}
+
+impl SinkDefinition {
+    /// What a connector is asked for; the checkpoint is not its business.
+    pub(super) fn request(&self) -> SinkRequest {
+        let mut options: Options = self.options.clone();
         take_prefixed(&mut options, "checkpoint.");
         options.take("checkpointLocation");
-        self.services().connectors.sink(&SinkRequest {
-            format: sink.format.clone(),
+        SinkRequest {
+            format: self.format.clone(),
             path: options.take("path"),
             options,
-            partition_by: sink.partition_by.clone(),
-            query_name: Some(sink.name.clone()),
-        })
+            partition_by: self.partition_by.clone(),
+            query_name: Some(self.name.clone()),
+        }
     }
 }
