@@ -11,8 +11,9 @@ CREATE VIEW timed AS SELECT * FROM bids WATERMARK date_time DELAY OF INTERVAL 1 
 
 CREATE SINK screen USING console OPTIONS ('numRows' 10);
 
-CREATE STREAMING QUERY hot_auctions AS
-INSERT INTO screen
+CREATE STREAMING QUERY hot_auctions
+TRIGGER EVERY INTERVAL 5 SECONDS
+AS INSERT INTO screen
 SELECT window.start AS start, auction, count(*) AS bids, max(price) AS highest
 FROM timed
 GROUP BY window(date_time, '5 seconds'), auction
