@@ -29,7 +29,7 @@ struct SinkTable {
 /// Where a sink keeps its rows.
 enum Kept {
     InMemory(ConnectorRegistry),
-    InFiles(WrittenFiles, Arc<dyn Clock>),
+    InFiles(Box<WrittenFiles>, Arc<dyn Clock>),
 }
 
 impl fmt::Debug for SinkTable {
@@ -128,7 +128,7 @@ impl Session {
             match connectors.written_files(&sink.request(), schema)? {
                 Some(files) => (
                     files.schema(),
-                    Kept::InFiles(files, Arc::clone(self.clock())),
+                    Kept::InFiles(Box::new(files), Arc::clone(self.clock())),
                 ),
                 None => return Ok(()),
             }

@@ -1,6 +1,13 @@
-//! Any sequence of words is answered: no panic, and no waiting.
+//! Any sequence of words is answered, with Spark's words or without: no panic, and no waiting.
 
 use std::time::Duration;
+
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{Index, select},
+    test_runner::{Config, TestCaseError, TestRunner},
+};
 
 use super::*;
 
@@ -117,63 +124,87 @@ const WORDS: &[&str] = &[
     "\0",
 ];
 
-/// Numbers that look random: the state of a generator of Marsaglia's (xorshift).
-fn next(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
+/// Statements that are sound, to be spoilt.
+const SOUND: [&str; 4] = [
+    "CREATE STREAMING QUERY q TRIGGER EVERY INTERVAL 10 SECONDS OUTPUT MODE append LATE ROWS INTO screen AS INSERT INTO \
+     screen SELECT window.start , count( * ) FROM clicks GROUP BY window( time , '5 minutes' ) , host",
+    "CREATE STREAM s ( time TIMESTAMP , xs ARRAY< STRING > , WATERMARK FOR time AS time - INTERVAL 10 SECONDS ) USING rate \
+     OPTIONS ( 'a' 5 , b = true )",
+    "INSERT INTO screen SELECT * FROM HOP( TABLE clicks , DESCRIPTOR( time ) , INTERVAL 5 SECONDS , INTERVAL 10 SECONDS )",
+    "SELECT a.host , sum( b.status ) FROM STREAM( clicks ) AS a LEFT JOIN clicks AS b ON a.host = b.host AND b.time > \
+     a.time - INTERVAL 1 MINUTE WHERE \"a\" . \"status\" IN ( 1 , 2 ) GROUP BY a.host HAVING count( * ) > 1 ORDER BY 1",
+];
+
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => select(WORDS).prop_map(str::to_owned),
+        1 => any::<String>(),
+    ]
 }
 
-#[tokio::test]
-async fn any_words_are_answered() {
-    let session = Session::new();
-    let stream = MemoryStream::new("logs", schema());
-    session.connectors().register_memory_stream(&stream);
-    let setup = "CREATE STREAM clicks (time TIMESTAMP, host STRING, status BIGINT, WATERMARK FOR time AS time) \
-        USING memory LOCATION 'logs'; CREATE SINK screen USING noop";
-    session.pipeline(setup).await.expect("defined");
-    let sound = [
-        "CREATE STREAMING QUERY q TRIGGER EVERY INTERVAL 10 SECONDS OUTPUT MODE append LATE ROWS INTO screen AS INSERT INTO \
-         screen SELECT window.start , count( * ) FROM clicks GROUP BY window( time , '5 minutes' ) , host",
-        "CREATE STREAM s ( time TIMESTAMP , xs ARRAY< STRING > , WATERMARK FOR time AS time - INTERVAL 10 SECONDS ) USING rate \
-         OPTIONS ( 'a' 5 , b = true )",
-        "INSERT INTO screen SELECT * FROM HOP( TABLE clicks , DESCRIPTOR( time ) , INTERVAL 5 SECONDS , INTERVAL 10 SECONDS )",
-    ];
-    let mut state = 0x5eed_u64;
-    for round in 0..1_500_u32 {
-        // Half of them sound statements with some words changed, half of them soup.
-        let mut words: Vec<&str> = match round % 2 {
-            0 => sound[(next(&mut state) % 3) as usize].split(' ').collect(),
-            _ => vec![""; (next(&mut state) % 30) as usize],
-        };
-        let changes = if round % 2 == 0 {
-            1 + next(&mut state) % 4
-        } else {
-            words.len() as u64
-        };
-        for change in 0..changes {
-            let word = WORDS[(next(&mut state) % WORDS.len() as u64) as usize];
-            let at = match round % 2 {
-                0 => (next(&mut state) % words.len() as u64) as usize,
-                _ => change as usize,
-            };
-            match (round % 2, next(&mut state) % 3) {
-                (0, 0) => words.insert(at, word),
-                (0, 1) if words.len() > 1 => {
+/// Words in any order.
+fn soup() -> impl Strategy<Value = Vec<String>> {
+    vec(word(), 0..30)
+}
+
+/// A sound statement of which some words are other ones, stand twice, or are missing.
+fn spoilt() -> impl Strategy<Value = Vec<String>> {
+    let change = (any::<Index>(), 0..3_u8, word());
+    (select(&SOUND[..]), vec(change, 1..5)).prop_map(|(sound, changes)| {
+        let mut words: Vec<String> = sound.split(' ').map(str::to_owned).collect();
+        for (at, change, word) in changes {
+            let at = at.index(words.len());
+            match change {
+                0 => words.insert(at, word),
+                1 if words.len() > 1 => {
                     words.remove(at);
                 }
                 _ => words[at] = word,
             }
         }
-        let text = words.join(" ");
-        // Planned, not run: what is sound starts nothing.
-        let answer = tokio::time::timeout(Duration::from_secs(20), session.pipeline(&text)).await;
-        let Ok(answer) = answer else {
-            panic!("no answer to {text:?}");
+        words
+    })
+}
+
+async fn session(spark: bool) -> Session {
+    let session = Session::builder().spark_functions(spark).build();
+    let session = session.expect("a session");
+    let stream = MemoryStream::new("logs", schema());
+    session.connectors().register_memory_stream(&stream);
+    let setup = "CREATE STREAM clicks (time TIMESTAMP, host STRING, status BIGINT, WATERMARK FOR time AS time) \
+        USING memory LOCATION 'logs'; CREATE SINK screen USING noop";
+    session.pipeline(setup).await.expect("defined");
+    session
+}
+
+#[test]
+fn any_words_are_answered() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    for spark in [false, true] {
+        let session = runtime.block_on(session(spark));
+        let config = Config {
+            cases: 1_000,
+            failure_persistence: None,
+            ..Config::default()
         };
-        if let Err(error) = answer {
-            assert_ne!(error.kind(), ErrorKind::Internal, "{text:?}: {error}");
-        }
+        let answered = TestRunner::new(config).run(&prop_oneof![soup(), spoilt()], |words| {
+            let text = words.join(" ");
+            // Planned, not run: what is sound starts nothing.
+            let answer = runtime.block_on(async {
+                let planned = session.pipeline(&text);
+                tokio::time::timeout(Duration::from_secs(20), planned).await
+            });
+            match answer {
+                Err(_) => Err(TestCaseError::fail("no answer")),
+                Ok(Err(error)) if error.kind() == ErrorKind::Internal => {
+                    Err(TestCaseError::fail(error.to_string()))
+                }
+                Ok(_) => Ok(()),
+            }
+        });
+        answered.expect("an answer to each text");
     }
 }
