@@ -8,6 +8,8 @@ mod examples;
 mod pipeline_test;
 #[path = "command/shell.rs"]
 mod shell;
+#[path = "command/tutorial.rs"]
+mod tutorial;
 
 use std::{
     fs,
