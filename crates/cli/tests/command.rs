@@ -267,6 +267,29 @@ fn ctrl_c_lets_the_epoch_finish_and_the_next_run_loses_and_doubles_nothing() {
 
 #[cfg(unix)]
 #[test]
+fn a_second_ctrl_c_stops_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // One epoch over all that could have happened since 1970.
+    let endless = "CREATE STREAM bids USING nexmark OPTIONS ('table' 'bid', 'eventsPerSecond' 1000000, 'startTimestamp' 0);
+        CREATE SINK nothing USING noop; INSERT INTO nothing SELECT price FROM bids WHERE price < 0;";
+    fs::write(folder.path().join("endless.sql"), endless).expect("a file");
+    let mut child = headwater(folder.path(), &["run", "endless.sql", "--progress", "log"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command runs");
+    for line in ["started", "stopping"] {
+        assert!(has_said(&mut child, line), "{line}");
+        let killed = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status();
+        assert!(killed.expect("kill runs").success());
+    }
+    let ended = child.wait_with_output().expect("it ends");
+    assert_ends(&ended, 130);
+}
+
+#[cfg(unix)]
+#[test]
 fn a_run_that_is_killed_anywhere_loses_and_doubles_nothing() {
     let folder = world();
     for epochs in [1, 2, 5] {

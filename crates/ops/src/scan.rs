@@ -7,8 +7,8 @@ use datafusion::{
     error::{DataFusionError, Result},
     execution::TaskContext,
     physical_plan::{
-        ExecutionPlan, SendableRecordBatchStream, execution_plan::EmissionType,
-        stream::RecordBatchStreamAdapter,
+        ExecutionPlan, SendableRecordBatchStream, coop::make_cooperative,
+        execution_plan::EmissionType, stream::RecordBatchStreamAdapter,
     },
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -146,10 +146,9 @@ impl ExecutionPlan for SourceScanExec {
                 count.add(batch.num_rows());
                 Ok(batch)
             });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            self.schema(),
-            batches,
-        )))
+        let batches = RecordBatchStreamAdapter::new(self.schema(), batches);
+        // A source that never waits, below a filter that lets nothing through, would keep the thread for the whole epoch.
+        Ok(make_cooperative(Box::pin(batches)))
     }
 }
 

@@ -30,8 +30,9 @@ const KNOWN_OPTIONS: &[&str] = &[
     "maxEventsPerTrigger",
     "numPartitions",
 ];
-/// Rows in one batch.
-const BATCH_ROWS: usize = 8192;
+/// Rows in one batch. Making one up takes a while, and a task gives way to others after so many batches: smaller ones keep
+/// the process answering.
+const BATCH_ROWS: usize = 2048;
 /// Each group of so many events begins with the person, then come the auctions, then the bids.
 const GROUP: u64 = 50;
 
