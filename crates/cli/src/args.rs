@@ -92,6 +92,16 @@ Examples:
   headwater state checkpoints/pipeline/errors aggregate-0 --sql 'SELECT count(*) FROM state'")]
     State(StateArgs),
 
+    /// Show a query's checkpoint, while it runs or after: its epochs, offsets, watermarks and state; verify every file
+    #[command(after_help = "\
+Examples:
+  headwater checkpoint checkpoints/pipeline/errors
+  headwater checkpoint checkpoints/pipeline/errors --verify
+  headwater checkpoint s3://bucket/checkpoints/errors --last 100 --json
+
+--verify reads every file that the checkpoint refers to, with its checksums. Exit code 1 if one is damaged or missing.")]
+    Checkpoint(CheckpointArgs),
+
     /// Print a script that completes this command's arguments in a shell
     #[command(after_help = "\
 Example:
@@ -302,6 +312,25 @@ pub(crate) struct StateArgs {
     /// How many rows to show; 0 shows all
     #[arg(long, value_name = "ROWS", default_value_t = 50)]
     pub(crate) limit: usize,
+}
+
+/// Which checkpoint to show, and how.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CheckpointArgs {
+    /// The checkpoint of a query: a folder or URL
+    pub(crate) checkpoint: String,
+
+    /// How many of the newest epochs to show; 0 shows all that are kept
+    #[arg(long, value_name = "EPOCHS", default_value_t = 10)]
+    pub(crate) last: usize,
+
+    /// Read every file that the checkpoint refers to, and check sizes and checksums
+    #[arg(long)]
+    pub(crate) verify: bool,
+
+    /// One object of JSON, with offsets whole
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Two versions of a state.

@@ -1,7 +1,7 @@
 //! The `headwater` command: streaming pipelines from SQL text and a terminal.
 //!
 //! ```text
-//!  args ─► commands::{run, sql, check, explain, test, state} ─► headwater
+//!  args ─► commands::{run, sql, check, explain, test, state, checkpoint} ─► headwater
 //!            │ script: files and ${NAMES} → text
 //!            │ shell: statements as they are typed
 //!            │ status: what a person sees while it runs
@@ -11,6 +11,7 @@
 //! The command holds no knowledge of streams: whatever it can do, a program can do with the `headwater` crate.
 
 mod args;
+mod checkpoint_text;
 mod checkpoints;
 mod commands;
 mod exit;
@@ -74,6 +75,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Explain(explain) => commands::explain::explain(explain).await,
         Command::Test(test) => Box::pin(commands::test::test(test)).await,
         Command::State(state) => commands::state::state(state).await,
+        Command::Checkpoint(args) => commands::checkpoint::checkpoint(args).await,
         Command::Completions { shell } => {
             let mut out = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "headwater", &mut out);

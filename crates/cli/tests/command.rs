@@ -2,6 +2,8 @@
 
 #[path = "command/advice.rs"]
 mod advice;
+#[path = "command/checkpoint.rs"]
+mod checkpoint;
 #[path = "command/examples.rs"]
 mod examples;
 #[path = "command/pipeline_test.rs"]

@@ -15,6 +15,7 @@ pub mod console;
 pub mod file;
 pub mod foreach;
 pub mod generator;
+pub mod kept;
 pub mod memory;
 pub mod nexmark;
 pub mod noop;

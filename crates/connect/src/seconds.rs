@@ -124,6 +124,12 @@ async fn first_start(owner: &str, storage: &dyn Storage, clock: &dyn Clock) -> R
     }
 }
 
+/// Whether an object that a source keeps is a start as this build writes it; `None` if it is something else.
+pub(crate) fn is_first_start(path: &str, bytes: &[u8]) -> Option<bool> {
+    let is_whole = || serde_json::from_slice::<FirstStart>(bytes).is_ok_and(|it| it.version == 1);
+    (path == START_OBJECT).then(is_whole)
+}
+
 async fn stored_start(owner: &str, storage: &dyn Storage) -> Result<Option<i64>> {
     let Some(bytes) = storage.read(START_OBJECT).await? else {
         return Ok(None);

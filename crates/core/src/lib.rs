@@ -33,4 +33,4 @@ pub use sink::{EpochWrite, PartWrite, PreparedPart, Sink, SinkContext, SinkProvi
 pub use source::{
     Admission, BatchStream, Discovery, Increment, Source, SourceContext, SourceProvider, Split,
 };
-pub use storage::{CreateOutcome, Prepared, PreparedWrite, Storage, StoredObject};
+pub use storage::{Condition, CreateOutcome, Prepared, PreparedWrite, Storage, StoredObject};

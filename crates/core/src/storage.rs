@@ -32,6 +32,20 @@ pub struct StoredObject {
     pub modified_millis: i64,
 }
 
+/// How an object compares with what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It is what it should be.
+    Whole {
+        /// Its length.
+        bytes: u64,
+    },
+    /// There is none.
+    Missing,
+    /// It is something else, for this reason.
+    Damaged(String),
+}
+
 /// An object whose bytes are durable but which no reader can see yet.
 ///
 /// It is plain data: written into the commit record, it can be published or discarded by another process.

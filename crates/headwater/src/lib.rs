@@ -74,6 +74,7 @@
 
 mod batch_reader;
 mod batch_rules;
+mod checkpoint_reader;
 mod columns;
 mod error;
 mod explode;
@@ -102,6 +103,10 @@ pub use headwater_engine as engine;
 pub use headwater_sql as sql;
 
 pub use batch_reader::BatchReader;
+pub use checkpoint_reader::{
+    CheckpointNote, CheckpointOverview, CheckpointReader, Damage, EpochOverview, EpochState,
+    OperatorOverview, QueryIdentity, RunOverview, SourceRange, Verification,
+};
 pub use columns::IntoExpr;
 pub use frame::DataFrame;
 pub use group::GroupedFrame;

@@ -11,6 +11,7 @@ use crate::{connect::memory::MemoryStream, prelude::*};
 
 mod as_of;
 mod chained;
+mod checkpoints;
 mod diagnose;
 mod explain;
 mod late;

@@ -66,6 +66,15 @@ pub fn decode<T: Record>(file: &str, bytes: &[u8]) -> Result<T> {
     parse(bytes).map_err(|damage| Error::data(format!("'{file}' is damaged: {damage}")))
 }
 
+/// The version that the header of a record says, whatever follows; `None` if it has no header.
+pub fn version_of(bytes: &[u8]) -> Option<u32> {
+    let line = bytes.split(|byte| *byte == b'\n').next()?;
+    let mut words = std::str::from_utf8(line).ok()?.split(' ');
+    let is_ours = words.next() == Some("headwater");
+    let version = words.nth(1)?.strip_prefix('v')?.parse().ok()?;
+    is_ours.then_some(version)
+}
+
 fn header(kind: &str, version: u32, crc32: u32, length: usize) -> String {
     format!("headwater {kind} v{version} crc32={crc32:08x} len={length}\n")
 }

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | [`store`] | local disk, object stores, memory, and doubles for tests |
 //! | [`record`], [`codec`], [`layout`] | the records, their bytes, their places |
-//! | [`decide`], [`compat`], [`gc`] | pure decisions: restart, changed queries, what may be deleted |
+//! | [`decide`], [`compat`], [`gc`], [`survey`] | pure decisions: restart, changed queries, what may be deleted, what is missing |
 //! | [`log`] | the records read and written |
 //!
 //! Bytes on disk are drawn in `docs/formats.md`.
@@ -50,6 +50,7 @@ pub mod layout;
 pub mod log;
 pub mod record;
 pub mod store;
+pub mod survey;
 
 pub use decide::{Decision, RecoveryFacts, Replay, Resume};
 pub use log::{EpochLog, LogReader, Recovery, Start};

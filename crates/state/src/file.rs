@@ -15,7 +15,7 @@ use crate::{
 
 const MAGIC: [u8; 8] = *b"HWSTATE\0";
 const FORMAT: u16 = 1;
-const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 /// Sections begin at multiples of this.
 const ALIGN: usize = 16;
 
@@ -70,6 +70,15 @@ pub(crate) fn assemble(
         live,
     };
     Ok((bytes.into(), file))
+}
+
+/// Whether these are the bytes that every state file begins with.
+pub(crate) fn is_header(bytes: &[u8]) -> bool {
+    let format = FORMAT.to_le_bytes();
+    let mut expected = [0; HEADER];
+    expected[..8].copy_from_slice(&MAGIC);
+    expected[8..10].copy_from_slice(&format);
+    bytes == expected
 }
 
 fn check_parts(partitions: u32, parts: &[Part]) -> Result<()> {

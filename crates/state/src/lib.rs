@@ -12,6 +12,7 @@
 
 mod backend;
 mod block;
+mod check;
 mod columns;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;

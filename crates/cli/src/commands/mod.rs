@@ -1,6 +1,7 @@
 //! The commands, one per file.
 
 pub(crate) mod check;
+pub(crate) mod checkpoint;
 pub(crate) mod explain;
 pub(crate) mod run;
 pub(crate) mod sql;

@@ -391,7 +391,7 @@ impl Inner {
     }
 }
 
-fn manifest_of(state: &serde_json::Value) -> Result<StateManifest> {
+pub(crate) fn manifest_of(state: &serde_json::Value) -> Result<StateManifest> {
     if state.is_null() {
         return Ok(StateManifest::default());
     }

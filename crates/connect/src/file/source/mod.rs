@@ -17,7 +17,7 @@ mod ledger;
 mod options;
 mod provider;
 mod rules;
-mod seen_log;
+pub(crate) mod seen_log;
 mod splits;
 mod watch;
 

@@ -97,24 +97,15 @@ impl SeenLog {
                 }
             }
         }
-        // At each start the longest first: it covers those it was merged from.
-        found.sort_by_key(|segment| (segment.start, std::cmp::Reverse(segment.end)));
-        let mut segments: Vec<Segment> = Vec::new();
-        let mut leftovers = Vec::new();
-        for segment in found {
-            let end = segments.last().map_or(0, |last| last.end);
-            if segment.start == end && segment.end > end {
-                segments.push(segment);
-            } else if segment.end <= end {
-                leftovers.push(segment.path());
-            } else {
-                return Err(Error::data(format!(
-                    "the list of files read in {storage} has a gap: files {end} to {} are missing before {}",
-                    segment.start,
-                    segment.path()
-                )));
-            }
-        }
+        let (segments, leftovers) = in_a_row(found).map_err(|gap| {
+            Error::data(format!(
+                "the list of files read in {storage} has a gap: files {} to {} are missing before {}",
+                gap.from,
+                gap.behind.start,
+                gap.behind.path()
+            ))
+        })?;
+        let leftovers: Vec<String> = leftovers.iter().map(Segment::path).collect();
         if !leftovers.is_empty() {
             storage.delete(&leftovers).await?;
         }
@@ -189,6 +180,55 @@ impl SeenLog {
         };
         Some((parts, merged))
     }
+}
+
+/// Files that no object of the list names.
+#[derive(Debug)]
+struct Gap {
+    /// The first of them.
+    from: u64,
+    /// The object after them.
+    behind: Segment,
+}
+
+/// The objects that make up the list, in order, and those that are left over from a merge.
+fn in_a_row(mut found: Vec<Segment>) -> std::result::Result<(Vec<Segment>, Vec<Segment>), Gap> {
+    // At each start the longest first: it covers those it was merged from.
+    found.sort_by_key(|segment| (segment.start, std::cmp::Reverse(segment.end)));
+    let mut segments: Vec<Segment> = Vec::new();
+    let mut leftovers = Vec::new();
+    for segment in found {
+        let end = segments.last().map_or(0, |last| last.end);
+        if segment.start == end && segment.end > end {
+            segments.push(segment);
+        } else if segment.end <= end {
+            leftovers.push(segment);
+        } else {
+            return Err(Gap {
+                from: end,
+                behind: segment,
+            });
+        }
+    }
+    Ok((segments, leftovers))
+}
+
+/// Whether an object of a source is part of the list.
+pub(crate) fn is_list(path: &str) -> bool {
+    Segment::parse(path).is_some()
+}
+
+/// Whether the bytes of an object of the list are as they were written.
+pub(crate) fn is_whole(bytes: &[u8]) -> bool {
+    decode(bytes).is_some()
+}
+
+/// The first gap in the list: the object behind it, and the numbers of the files that are missing, the last one not
+/// included.
+pub(crate) fn gap<'a>(paths: impl IntoIterator<Item = &'a str>) -> Option<(String, u64, u64)> {
+    let found = paths.into_iter().filter_map(Segment::parse).collect();
+    let gap = in_a_row(found).err()?;
+    Some((gap.behind.path(), gap.from, gap.behind.start))
 }
 
 /// Where the first [`FAN_IN`] neighbours of one level begin.
