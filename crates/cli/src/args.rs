@@ -184,7 +184,7 @@ pub(crate) struct TestArgs {
     #[command(flatten)]
     pub(crate) pipeline: PipelineArgs,
 
-    /// Rows of a stream: a .json (an object a line), .csv or .parquet file, or a folder of such. Each file is one epoch,
+    /// Rows of a stream: a .json (an object a line), .csv, .parquet or .txt (lines) file, or a folder of such. Each file is one epoch,
     /// or several with a line --- between them. Can be given several times, for one stream too
     #[arg(long = "input", value_name = "STREAM=FILE", value_parser = name_and_file)]
     pub(crate) inputs: Vec<(String, PathBuf)>,

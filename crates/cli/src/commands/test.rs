@@ -78,7 +78,12 @@ fn expected(args: &TestArgs, planned: &Planned) -> Result<Vec<Expectation>, Fail
     let expectations = expectation::assigned(&args.expected, &names, queries.len())?;
     for expectation in &expectations {
         let file = &expectation.file;
-        RowFormat::of(file)?;
+        if RowFormat::of(file)? == RowFormat::Text {
+            return Err(Failure::wrong(format!(
+                "--expect {}: expected rows are in a .json, .csv or .parquet file",
+                file.display()
+            )));
+        }
         if !args.update && !file.is_file() {
             return Err(Failure::wrong(format!(
                 "there is no file {0} with the rows that are expected of {1}: --update writes it from what the run gives",
@@ -86,6 +91,20 @@ fn expected(args: &TestArgs, planned: &Planned) -> Result<Vec<Expectation>, Fail
                 expectation.answer
             )));
         }
+    }
+    let shared = expectations
+        .iter()
+        .enumerate()
+        .find_map(|(number, expectation)| {
+            let before = &expectations[..number];
+            before.iter().find(|other| other.file == expectation.file)
+        });
+    if let Some(shared) = shared.filter(|_| args.update) {
+        return Err(Failure::wrong(format!(
+            "--update: {} is to be written for {} and for another query: give each a file of its own",
+            shared.file.display(),
+            shared.answer
+        )));
     }
     Ok(expectations)
 }

@@ -124,11 +124,14 @@ pub(crate) fn came(answer: &Answer, expected: &Expected) -> Result<Vec<Came>, Fa
     Ok(all)
 }
 
-/// A mistyped name in a JSON file would be a null in each row.
+/// A mistyped name in a JSON file would be a null in each row, and so would a column that a Parquet file lacks. The
+/// header of a CSV file has been compared.
 fn refuse_unknown_columns(expectation: &Expectation, schema: &SchemaRef) -> Result<(), Failure> {
     let file = &expectation.file;
-    if RowFormat::of(file)? != RowFormat::Json {
-        return Ok(());
+    match RowFormat::of(file)? {
+        RowFormat::Json => {}
+        RowFormat::Parquet => return refuse_other_columns(expectation, schema),
+        RowFormat::Csv | RowFormat::Text => return Ok(()),
     }
     let names: Vec<&str> = schema
         .fields()
@@ -151,6 +154,27 @@ fn refuse_unknown_columns(expectation: &Expectation, schema: &SchemaRef) -> Resu
         }
     }
     Ok(())
+}
+
+fn refuse_other_columns(expectation: &Expectation, schema: &SchemaRef) -> Result<(), Failure> {
+    let found =
+        inference::infer(&expectation.file).map_err(|error| Failure::wrong(error.to_string()))?;
+    let sorted = |schema: &SchemaRef| {
+        let mut names: Vec<String> = schema.fields().iter().map(|it| it.name().clone()).collect();
+        names.sort();
+        names
+    };
+    let (found, expected) = (sorted(&found), sorted(schema));
+    match found == expected {
+        true => Ok(()),
+        false => Err(Failure::wrong(format!(
+            "{} has the columns {}, but those of {} are {}",
+            expectation.file.display(),
+            found.join(", "),
+            expectation.answer,
+            expected.join(", ")
+        ))),
+    }
 }
 
 #[cfg(test)]

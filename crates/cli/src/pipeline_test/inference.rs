@@ -5,7 +5,7 @@ use std::{fs::File, io::Cursor, path::Path, sync::Arc};
 use datafusion::{
     arrow::{
         csv::reader::Format,
-        datatypes::{Field, Schema, SchemaRef},
+        datatypes::{DataType, Field, Schema, SchemaRef},
         json::reader::infer_json_schema,
     },
     parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
@@ -13,7 +13,7 @@ use datafusion::{
 use headwater::{Error, Result};
 
 use super::{
-    recorded::{self, RowFormat},
+    recorded::{self, RowFormat, VALUE},
     sections,
 };
 
@@ -39,6 +39,7 @@ pub(crate) fn infer(path: &Path) -> Result<SchemaRef> {
             let reader = reader.map_err(|error| wrong(&error))?;
             reader.schema().as_ref().clone()
         }
+        RowFormat::Text => lines().as_ref().clone(),
         RowFormat::Json | RowFormat::Csv => {
             let text = recorded::text(path).map_err(|error| wrong(&error))?;
             let rows = Cursor::new(sections::undivided(&text));
@@ -55,6 +56,11 @@ pub(crate) fn infer(path: &Path) -> Result<SchemaRef> {
         return Err(wrong(&"it has no rows"));
     }
     Ok(nullable(&schema))
+}
+
+/// The column of lines of text.
+pub(crate) fn lines() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new(VALUE, DataType::Utf8, true)]))
 }
 
 /// The same columns, each of which may be null: that is what streams of files are.

@@ -22,12 +22,17 @@ use crate::exit::Failure;
 /// What a piece of a file is called while it is read.
 const PIECE: &str = "piece";
 
+/// The column of lines of text.
+pub(crate) const VALUE: &str = "value";
+
 /// How rows lie in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RowFormat {
     Json,
     Csv,
     Parquet,
+    /// A line is a row, of one column.
+    Text,
 }
 
 impl RowFormat {
@@ -41,9 +46,10 @@ impl RowFormat {
             Some("json" | "jsonl" | "ndjson") => Ok(Self::Json),
             Some("csv") => Ok(Self::Csv),
             Some("parquet") => Ok(Self::Parquet),
+            Some("txt" | "log") => Ok(Self::Text),
             _ => Err(Failure::wrong(format!(
                 "{}: the ending of a file of rows says what it holds, and is .json (or .jsonl, .ndjson: an object a \
-                 line), .csv or .parquet",
+                 line), .csv, .parquet or .txt (or .log: lines)",
                 path.display()
             ))),
         }
@@ -55,6 +61,7 @@ impl RowFormat {
             Self::Json => "json",
             Self::Csv => "csv",
             Self::Parquet => "parquet",
+            Self::Text => "text",
         }
     }
 }
@@ -101,6 +108,9 @@ impl RowReader {
                 is_divided: false,
             });
         }
+        if format == RowFormat::Text {
+            self.check_lines(path)?;
+        }
         let text = text(path)?;
         let sections = sections(&text);
         let has_header = format == RowFormat::Csv && self.has_header();
@@ -127,6 +137,27 @@ impl RowReader {
     fn has_header(&self) -> bool {
         let header = self.options.get("header");
         header.is_none_or(|header| header.eq_ignore_ascii_case("true"))
+    }
+
+    /// Lines are rows of one column of text.
+    fn check_lines(&self, path: &Path) -> Result<(), Failure> {
+        let fields = self.schema.fields().iter();
+        let columns: Vec<_> = fields
+            .map(|it| (it.name().as_str(), it.data_type()))
+            .collect();
+        match columns.as_slice() {
+            [(VALUE, data_type)] if data_type.is_string() => Ok(()),
+            _ => Err(Failure::wrong(format!(
+                "{}: lines of text are rows of one column '{VALUE}', and {} has {}: write its rows as .json or .csv",
+                path.display(),
+                self.owner,
+                columns
+                    .iter()
+                    .map(|(name, _)| *name)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ))),
+        }
     }
 
     /// Columns stand in the order of the schema, and the header says so.
@@ -159,11 +190,18 @@ impl RowReader {
         header: Option<&str>,
         folder: &Path,
     ) -> Result<Vec<RecordBatch>, Failure> {
-        if section.is_blank() {
+        let is_text = format == RowFormat::Text;
+        let content = match is_text {
+            // Each line is a row, a blank one too; and none fails.
+            true => section.text.to_owned(),
+            false if section.is_blank() => String::new(),
+            false => section.in_place(header),
+        };
+        if content.is_empty() {
             return Ok(Vec::new());
         }
         let piece = folder.join(format!("{PIECE}.{}", format.name()));
-        fs::write(&piece, section.in_place(header)).map_err(|error| {
+        fs::write(&piece, content).map_err(|error| {
             Failure::failed(format!("cannot write {}: {error}", piece.display()))
         })?;
         let mut reader = self
@@ -175,10 +213,14 @@ impl RowReader {
             // It names the columns, or the file would have been refused.
             reader = reader.option("header", true);
         }
-        if self.options.get("mode").is_none() {
+        if !is_text && self.options.get("mode").is_none() {
             reader = reader.option("mode", "FAILFAST");
         }
-        let of_format = |name: &str| format == RowFormat::Csv || RECORDS.contains(&name);
+        let of_format = |name: &str| match format {
+            RowFormat::Csv => true,
+            RowFormat::Json => RECORDS.iter().any(|own| own.eq_ignore_ascii_case(name)),
+            RowFormat::Parquet | RowFormat::Text => false,
+        };
         let options = self.options.iter().filter(|(name, _)| of_format(name));
         let frame = reader.options(options).load(&piece).await;
         let rows = match frame {
@@ -345,6 +387,7 @@ mod tests {
             ("a.csv", Some(RowFormat::Csv)),
             ("a.parquet", Some(RowFormat::Parquet)),
             ("a.json.gz", None),
+            ("a.log", Some(RowFormat::Text)),
             ("json", None),
         ] {
             assert_eq!(RowFormat::of(Path::new(name)).ok(), format, "{name}");

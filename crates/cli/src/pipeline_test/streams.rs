@@ -110,6 +110,9 @@ impl Streams {
             // What a file lacks is null.
             return Ok(inference::nullable(schema));
         }
+        if format == "text" {
+            return Ok(inference::lines());
+        }
         if FILES.contains(&format.as_str())
             && let Some(first) = first
         {

@@ -53,6 +53,9 @@ pub(crate) fn bytes(answer: &Answer, form: Form) -> Result<Vec<u8>, ArrowError> 
     });
     let sections: Vec<_> = sections.collect::<Result<_, ArrowError>>()?;
     match form.format {
+        RowFormat::Text => Err(ArrowError::NotYetImplemented(
+            "lines of text have no columns".to_owned(),
+        )),
         RowFormat::Parquet => parquet(schema, &sections.concat()),
         RowFormat::Json => divided(&sections, |section, _| {
             let lines = section.iter().filter(|batch| batch.num_rows() > 0);

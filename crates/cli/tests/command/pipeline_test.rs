@@ -285,6 +285,7 @@ fn streams_of_all_kinds_are_fed() {
         CREATE STREAM ticks USING rate OPTIONS ('rowsPerSecond' 10);
         CREATE STREAM guessed USING parquet OPTIONS ('path' '/nowhere');
         CREATE STREAM plain (name STRING, n INT) USING csv OPTIONS ('path' '/nowhere', 'sep' ';');
+        CREATE STREAM lines USING text OPTIONS ('path' '/nowhere');
         CREATE STREAM unused (x INT) USING json OPTIONS ('path' '/nowhere');
         CREATE TABLE names (name STRING, long STRING);
         INSERT INTO names VALUES ('a', 'alpha'), ('b', 'beta');
@@ -295,10 +296,16 @@ fn streams_of_all_kinds_are_fed() {
         CREATE STREAMING QUERY guesses AS INSERT INTO out SELECT upper(word) AS word FROM guessed;
         CREATE STREAMING QUERY named AS INSERT INTO out
             SELECT long, n FROM plain JOIN names ON plain.name = names.name;
+        CREATE STREAMING QUERY shouted AS INSERT INTO out SELECT upper(value) AS line FROM lines;
         CREATE STREAMING QUERY nothing AS INSERT INTO out SELECT x FROM unused;";
     let folder = world(&[
         ("p.sql", pipeline),
         ("word.csv", "word\nx\n---\ny\n"),
+        ("lines.txt", "x\n\n---\n{\"y\"\n"),
+        (
+            "shouted.json",
+            "{\"line\":\"X\"}\n{\"line\":\"\"}\n---\n{\"line\":\"{\\\"Y\\\"\"}\n",
+        ),
         ("plain.csv", "a;1\n---\nb;2\nc;3\n"),
         ("doubled.csv", "value\n1\n10\n---\n2\n20\n3\n30\n"),
         ("guesses.json", "{\"word\":\"X\"}\n---\n{\"word\":\"Y\"}\n"),
@@ -329,18 +336,22 @@ fn streams_of_all_kinds_are_fed() {
         "guessed=word.csv",
         "--input",
         "plain=plain.csv",
+        "--input",
+        "lines=lines.txt",
         "--expect",
         "doubled=doubled.csv",
         "--expect",
         "guesses=guesses.json",
         "--expect",
         "named=named.json",
+        "--expect",
+        "shouted=shouted.json",
     ];
     let tested = run(folder.path(), &args);
     assert_ends(&tested, 0);
     assert!(!folder.path().join("copied.csv").exists());
     // All queries run where nothing is expected, and then this one lacks its input.
-    let all = run(folder.path(), &args[..8]);
+    let all = run(folder.path(), &args[..10]);
     assert_ends(&all, 2);
     let words = "stream 'unused' has no input: give it rows with --input unused=FILE";
     assert!(err(&all).contains(words), "{}", err(&all));
@@ -372,6 +383,9 @@ fn what_cannot_be_tested_is_told_with_its_place() {
     file("typo.json", BY_HOST.replace("\"n\":1", "\"m\":1")).expect("a file");
     file("type.json", BY_HOST.replace("\"n\":1", "\"n\":\"x\"")).expect("a file");
     file("defines.sql", "CREATE STREAM t USING rate;".to_owned()).expect("a file");
+    file("lines.txt", "a line".to_owned()).expect("a file");
+    let hosts = ["--expect", "hosts=hosts.parquet", "--update"];
+    assert_ends(&test(folder.path(), &hosts), 0);
     let good = ["test", "p.sql", "--input", "logs=logs.json"];
     for (args, words) in [
         (
@@ -415,6 +429,35 @@ fn what_cannot_be_tested_is_told_with_its_place() {
             &[
                 "order.csv: its header is host,time,status",
                 "are time,host,status",
+            ],
+        ),
+        (
+            &["test", "p.sql", "--input", "logs=lines.txt"],
+            &["lines.txt", "column 'value'", "time, host, status"],
+        ),
+        (
+            &[&good[..], &["--expect", "by_host=lines.txt"]].concat(),
+            &["lines.txt", ".json, .csv or .parquet"],
+        ),
+        (
+            &[
+                &good[..],
+                &[
+                    "--update",
+                    "--expect",
+                    "hosts=x.json",
+                    "--expect",
+                    "changes=x.json",
+                ],
+            ]
+            .concat(),
+            &["x.json", "a file of its own"],
+        ),
+        (
+            &[&good[..], &["--expect", "by_host=hosts.parquet"]].concat(),
+            &[
+                "hosts.parquet has the columns host, n",
+                "by_host are host, n, start",
             ],
         ),
         (
