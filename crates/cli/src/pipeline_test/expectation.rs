@@ -9,7 +9,8 @@ use super::{
     answer::Answer,
     compare::{Came, Expected},
     inference,
-    recorded::{self, RowFormat, RowReader},
+    recorded::RowReader,
+    row_file::{self, RowFormat},
     rows,
 };
 use crate::exit::Failure;
@@ -139,7 +140,7 @@ fn refuse_unknown_columns(expectation: &Expectation, schema: &SchemaRef) -> Resu
         .map(|it| it.name().as_str())
         .collect();
     let known: HashSet<&str> = names.iter().copied().collect();
-    for (number, line) in recorded::text(file)?.lines().enumerate() {
+    for (number, line) in row_file::text(file)?.lines().enumerate() {
         let Ok(serde_json::Value::Object(row)) = serde_json::from_str(line) else {
             continue;
         };

@@ -13,7 +13,7 @@ use datafusion::{
 use headwater::{Error, Result};
 
 use super::{
-    recorded::{self, RowFormat, VALUE},
+    row_file::{self, RowFormat, VALUE},
     sections,
 };
 
@@ -41,7 +41,7 @@ pub(crate) fn infer(path: &Path) -> Result<SchemaRef> {
         }
         RowFormat::Text => lines().as_ref().clone(),
         RowFormat::Json | RowFormat::Csv => {
-            let text = recorded::text(path).map_err(|error| wrong(&error))?;
+            let text = row_file::text(path).map_err(|error| wrong(&error))?;
             let rows = Cursor::new(sections::undivided(&text));
             let schema = match format {
                 RowFormat::Json => infer_json_schema(rows, Some(LOOKED_AT)),

@@ -16,6 +16,7 @@ pub(crate) mod expectation;
 pub(crate) mod inference;
 pub(crate) mod recorded;
 pub(crate) mod report;
+pub(crate) mod row_file;
 pub(crate) mod rows;
 pub(crate) mod run;
 pub(crate) mod sections;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::recorded;
+use super::row_file;
 use crate::exit::Failure;
 
 /// The line that ends an epoch and begins the next.
@@ -70,7 +70,7 @@ pub(crate) fn header(text: &str) -> Option<&str> {
 /// # Errors
 /// `Wrong` if it cannot be read.
 pub(crate) fn is_divided(path: &Path) -> Result<bool, Failure> {
-    let text = recorded::text(path)?;
+    let text = row_file::text(path)?;
     Ok(sections(&text).len() > 1)
 }
 

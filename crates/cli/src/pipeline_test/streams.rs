@@ -17,7 +17,8 @@ use parking_lot::Mutex;
 
 use super::{
     inference,
-    recorded::{self, DIALECT, RECORDS, RowReader},
+    recorded::{DIALECT, RECORDS, RowReader},
+    row_file,
 };
 use crate::exit::Failure;
 
@@ -57,7 +58,7 @@ impl Streams {
     pub(crate) fn new(given: &[(String, PathBuf)], session: &Session) -> Result<Self, Failure> {
         let mut inputs: Vec<Input> = Vec::new();
         for (stream, path) in given {
-            let files = recorded::files(path)?;
+            let files = row_file::files(path)?;
             match inputs.iter_mut().find(|input| input.stream == *stream) {
                 Some(input) => input.files.extend(files),
                 None => inputs.push(Input {

@@ -11,7 +11,7 @@ use datafusion::{
 
 use super::{
     answer::{Answer, EpochRows},
-    recorded::RowFormat,
+    row_file::RowFormat,
     rows,
     sections::MARKER,
 };

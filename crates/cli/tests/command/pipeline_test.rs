@@ -358,6 +358,51 @@ fn streams_of_all_kinds_are_fed() {
 }
 
 #[test]
+fn joins_of_streams_and_of_a_stream_with_itself() {
+    let pipeline = "
+        CREATE STREAM ads (id INT, t TIMESTAMP, WATERMARK FOR t AS t - INTERVAL 5 SECONDS)
+            USING json OPTIONS ('path' '/nowhere');
+        CREATE STREAM clicks (id INT, t TIMESTAMP, WATERMARK FOR t AS t - INTERVAL 5 SECONDS)
+            USING json OPTIONS ('path' '/nowhere');
+        CREATE SINK out USING noop;
+        CREATE STREAMING QUERY clicked AS INSERT INTO out SELECT ads.id, clicks.t FROM ads LEFT JOIN clicks
+            ON ads.id = clicks.id AND clicks.t BETWEEN ads.t AND ads.t + INTERVAL 10 SECONDS;
+        CREATE STREAMING QUERY pairs AS INSERT INTO out SELECT a.id AS first, b.id AS second FROM ads a JOIN ads b
+            ON a.id = b.id - 1 AND b.t BETWEEN a.t AND a.t + INTERVAL 10 SECONDS;";
+    let ads = "id,t\n1,2024-01-01T00:00:00Z\n2,2024-01-01T00:00:01Z\n---\n3,2024-01-01T00:01:00Z\n";
+    let clicks = "id,t\n1,2024-01-01T00:00:05Z\n---\n---\n9,2024-01-01T00:01:00Z\n";
+    let folder = world(&[
+        ("p.sql", pipeline),
+        ("ads.csv", ads),
+        ("clicks.csv", clicks),
+        // The second ad was not clicked, as the watermark says after the last click.
+        (
+            "clicked.csv",
+            "id,t\n1,2024-01-01T00:00:05Z\n---\n---\n---\n2,\n",
+        ),
+        ("pairs.csv", "first,second\n1,2\n"),
+    ]);
+    let args = [
+        "test",
+        "p.sql",
+        "--input",
+        "ads=ads.csv",
+        "--input",
+        "clicks=clicks.csv",
+        "--expect",
+        "clicked=clicked.csv",
+        "--expect",
+        "pairs=pairs.csv",
+    ];
+    let tested = run(folder.path(), &args);
+    assert_ends(&tested, 0);
+    assert_eq!(
+        out(&tested),
+        "ok clicked: 2 rows in 4 epochs\nok pairs: 1 row in 3 epochs\n"
+    );
+}
+
+#[test]
 fn what_cannot_be_tested_is_told_with_its_place() {
     let folder = logs();
     let file = |name: &str, text: String| fs::write(folder.path().join(name), text);
@@ -380,6 +425,7 @@ fn what_cannot_be_tested_is_told_with_its_place() {
         "host,time,status\na,2024-01-01T00:00:10Z,1\n".to_owned(),
     )
     .expect("a file");
+    file("late.csv", "---\ntime,host,status\n".to_owned()).expect("a file");
     file("typo.json", BY_HOST.replace("\"n\":1", "\"m\":1")).expect("a file");
     file("type.json", BY_HOST.replace("\"n\":1", "\"n\":\"x\"")).expect("a file");
     file("defines.sql", "CREATE STREAM t USING rate;".to_owned()).expect("a file");
@@ -423,6 +469,13 @@ fn what_cannot_be_tested_is_told_with_its_place() {
         (
             &["test", "p.sql", "--input", "logs=bad.csv"],
             &["bad.csv, line 3", "many"],
+        ),
+        (
+            &["test", "p.sql", "--input", "logs=late.csv"],
+            &[
+                "late.csv begins with ---: the header comes first",
+                "time,host,status",
+            ],
         ),
         (
             &["test", "p.sql", "--input", "logs=order.csv"],
