@@ -45,6 +45,14 @@ impl Failure {
         }
     }
 
+    /// Stopped in good order before everything was done.
+    pub(crate) fn broken_off() -> Self {
+        Self {
+            code: INTERRUPTED,
+            message: "interrupted: the statements that were left are not carried out".to_owned(),
+        }
+    }
+
     /// An error of planning: the pipeline's fault if it is `Invalid`.
     pub(crate) fn of_planning(error: &Error) -> Self {
         match error.kind() {

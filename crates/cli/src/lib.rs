@@ -34,6 +34,9 @@ use self::{
     exit::Failure,
 };
 
+/// What is logged where failures of queries are told otherwise.
+const QUIET: &str = "warn,headwater_engine::supervise=off";
+
 /// Runs the command with these arguments, the program's name first; what the process is to end with.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = match Args::try_parse_from(args) {
@@ -45,7 +48,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    status::log::start(args.log.as_deref());
+    // The shell tells of queries that fail itself.
+    let quiet = matches!(args.command, Command::Sql(_)).then_some(QUIET);
+    status::log::start(args.log.as_deref().or(quiet));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

@@ -41,51 +41,69 @@ impl Size {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Screen {
     // Held while the terminal is written to, so that nothing gets between.
-    drawn: Arc<Mutex<Frame>>,
+    drawn: Arc<Mutex<Drawn>>,
+}
+
+/// What was drawn last, and on a terminal of which size.
+#[derive(Debug, Default)]
+struct Drawn {
+    frame: Frame,
+    size: Option<Size>,
 }
 
 impl Screen {
-    /// Draws over what was drawn before.
+    /// Draws over what was drawn before, if it is something else.
     pub(crate) fn draw(&self, frame: Frame) {
         let mut drawn = self.drawn.lock();
         let size = Size::now();
-        put(&format!("{}{}", to_top(&drawn, size), drawing(&frame)));
-        *drawn = frame;
+        if drawn.frame == frame && drawn.size == Some(size) {
+            return;
+        }
+        put(&format!(
+            "{}{}",
+            to_top(&drawn.frame, size),
+            drawing(&frame)
+        ));
+        *drawn = Drawn {
+            frame,
+            size: Some(size),
+        };
     }
 
     /// Lets what is drawn stay where it is: what comes next goes below it.
     pub(crate) fn leave(&self) {
         let mut drawn = self.drawn.lock();
-        if drawn.rows.is_empty() {
+        let frame = &drawn.frame;
+        if frame.rows.is_empty() {
             return;
         }
-        let down = drawn
+        let down = frame
             .cursor
-            .map_or(0, |(row, _)| drawn.rows.len() - 1 - row);
+            .map_or(0, |(row, _)| frame.rows.len() - 1 - row);
         let down = match down {
             0 => String::new(),
             down => format!("\x1b[{down}B"),
         };
         put(&format!("{down}\r\n{SHOW_CURSOR}"));
-        *drawn = Frame::default();
+        *drawn = Drawn::default();
     }
 
     /// Begins a clean screen.
     pub(crate) fn clear(&self) {
         let mut drawn = self.drawn.lock();
         put("\x1b[H\x1b[2J");
-        *drawn = Frame::default();
+        *drawn = Drawn::default();
     }
 
     /// Writes something above what is drawn.
     pub(crate) fn above<T>(&self, write: impl FnOnce() -> T) -> T {
         let drawn = self.drawn.lock();
-        if drawn.rows.is_empty() {
+        if drawn.frame.rows.is_empty() {
             return write();
         }
-        put(&format!("{}\x1b[J", to_top(&drawn, Size::now())));
+        put(&format!("{}\x1b[J", to_top(&drawn.frame, Size::now())));
         let written = write();
-        put(&drawing(&drawn));
+        put(&drawing(&drawn.frame));
         written
     }
 }

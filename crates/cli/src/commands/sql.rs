@@ -22,7 +22,7 @@ pub(crate) async fn sql(args: SqlArgs) -> Result<(), Failure> {
     let done = tokio::select! {
         biased;
         done = all(&args, &mut conversation, &mut output) => done,
-        () = interrupts.next() => Err(Failure::interrupted()),
+        () = interrupts.next() => Err(Failure::broken_off()),
     };
     let stopped = tokio::select! {
         biased;

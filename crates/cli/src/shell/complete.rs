@@ -105,8 +105,11 @@ fn candidates(prefix: &str, words: &[&str], statement: &[&str], names: &Vocabula
             found.names(&names.sinks);
         }
     } else if of_phrase.is_empty() {
+        let is_named = |name: &str| statement.iter().any(|word| is_name(word, name));
+        // Before its FROM is written, a query may mean any table.
+        let means_any = !prefix.is_empty() && !names.tables.iter().any(|(name, _)| is_named(name));
         for (name, columns) in &names.tables {
-            if statement.iter().any(|word| is_name(word, name)) {
+            if means_any || is_named(name) {
                 found.names(columns);
             }
         }
@@ -288,6 +291,7 @@ mod tests {
             ("SELECT hosts.o| FROM hosts", &["`Owner`"]),
             ("SELECT x.| FROM hosts x, logs y", &["host", "`Owner`"]),
             ("SELECT cur|", &["current_date("]),
+            ("SELECT sta|", &["status"]),
             ("SELECT host FROM logs GROUP |", &["BY"]),
             ("CREATE STREAMING QUERY q TRIGGER AVAILABLE |", &["NOW"]),
             (

@@ -92,7 +92,9 @@ impl Conversation {
         let started = Arc::new(Mutex::new(None));
         let note = Arc::clone(&started);
         let checkpoints = self.checkpoints.clone();
+        let board = Arc::clone(&self.board);
         let start = move |query: &PipelineQuery| {
+            board.forget(query.name());
             let checkpoint_root = checkpoints.root_of(query);
             *note.lock() = Some(Started {
                 name: query.name().to_owned(),
@@ -153,6 +155,10 @@ impl Conversation {
                 && self.told.insert(query.run_id())
             {
                 let name = query.name().unwrap_or_default();
+                // Errors of an epoch name their query themselves.
+                let error = error.to_string();
+                let named = format!("query '{name}', ");
+                let error = error.strip_prefix(&named).unwrap_or(&error);
                 let message = format!("query '{name}' failed: {error}");
                 failures.push(self.values.without_secrets(&message));
             }

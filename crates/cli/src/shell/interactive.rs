@@ -2,10 +2,6 @@
 
 use std::path::PathBuf;
 
-use datafusion::arrow::{
-    array::{AsArray, RecordBatch},
-    datatypes::{DataType, Schema},
-};
 use futures::StreamExt;
 use headwater::DataFrame;
 
@@ -18,7 +14,7 @@ use super::{
     },
     live::table,
     look::look,
-    output::Output,
+    output::{Output, is_plan, plan},
     pieces::{Piece, Place, pieces},
     prompt,
     terminal::{keyboard::Keyboard, raw::RawTerminal},
@@ -239,8 +235,8 @@ async fn rows(
             break;
         }
     }
-    if let Some(plan) = plan(&schema, &batches) {
-        return Ok((plan, None));
+    if is_plan(&schema) {
+        return Ok((batches.iter().map(plan).collect(), None));
     }
     let lines = table(&schema, &batches, Size::now().columns);
     let lines = lines.map_err(|error| Failure::failed(format!("cannot show the rows: {error}")))?;
@@ -253,29 +249,4 @@ async fn rows(
     };
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     Ok((text, Some(rows)))
-}
-
-/// Plans are texts of several lines, and no table.
-fn plan(schema: &Schema, batches: &[RecordBatch]) -> Option<String> {
-    let (last, others) = schema.fields().split_last()?;
-    let is_plan = last.name() == "plan" && last.data_type() == &DataType::Utf8;
-    if !is_plan || others.len() > 1 {
-        return None;
-    }
-    let mut text = String::new();
-    for batch in batches {
-        let plans = batch.columns().last()?.as_string_opt::<i32>()?;
-        let kinds = match others {
-            [] => None,
-            _ => batch.column(0).as_string_opt::<i32>(),
-        };
-        for row in 0..batch.num_rows() {
-            if let Some(kinds) = kinds {
-                text.push_str(&format!("-- {}\n", kinds.value(row)));
-            }
-            text.push_str(plans.value(row).trim_end());
-            text.push('\n');
-        }
-    }
-    Some(text)
 }

@@ -33,16 +33,12 @@ pub(crate) async fn look(
     screen: &Screen,
     frame: DataFrame,
 ) -> Result<bool, Failure> {
-    let (shape, mode) = stream_answer::shape(&conversation.session, &frame).await?;
-    let schema = frame.schema().as_arrow().clone();
-    let answer = Arc::new(Mutex::new(Answer::new(shape, schema)));
-    let into = Arc::clone(&answer);
     let name = conversation.free_name(NAME);
-    let receive = move |rows| {
-        into.lock().add(rows);
-        ready(Ok(()))
-    };
-    let query = stream_answer::start(&name, frame, mode, Trigger::Default, receive).await?;
+    conversation.board.forget(&name);
+    let starting = person.unless_interrupted(start(conversation, &name, frame));
+    let (query, answer) = starting
+        .await
+        .unwrap_or_else(|| Err(Failure::failed("interrupted")))?;
     let shown = Shown {
         conversation,
         query,
@@ -53,6 +49,23 @@ pub(crate) async fn look(
     let goes_on = shown.until_key(person).await;
     shown.end(person).await?;
     Ok(goes_on)
+}
+
+async fn start(
+    conversation: &Conversation,
+    name: &str,
+    frame: DataFrame,
+) -> Result<(StreamingQuery, Arc<Mutex<Answer>>), Failure> {
+    let (shape, mode) = stream_answer::shape(&conversation.session, &frame).await?;
+    let schema = frame.schema().as_arrow().clone();
+    let answer = Arc::new(Mutex::new(Answer::new(shape, schema)));
+    let into = Arc::clone(&answer);
+    let receive = move |rows| {
+        into.lock().add(rows);
+        ready(Ok(()))
+    };
+    let query = stream_answer::start(name, frame, mode, Trigger::Default, receive).await?;
+    Ok((query, answer))
 }
 
 struct Shown<'a> {
@@ -68,7 +81,6 @@ impl Shown<'_> {
     async fn until_key(&self, person: &mut Person) -> bool {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut drawn = Vec::new();
         loop {
             tokio::select! {
                 biased;
@@ -77,10 +89,7 @@ impl Shown<'_> {
                 _ = self.query.await_termination() => return true,
                 _ = ticks.tick() => {
                     let rows = self.lines(&self.status());
-                    if rows != drawn {
-                        drawn.clone_from(&rows);
-                        self.screen.draw(Frame { rows, cursor: None });
-                    }
+                    self.screen.draw(Frame { rows, cursor: None });
                 }
             }
         }
@@ -95,7 +104,7 @@ impl Shown<'_> {
         let board = &self.conversation.board;
         let totals = board.totals(&self.name);
         let rates = totals.rates(board.now());
-        let mut status = vec![lines::status(&totals, rates)];
+        let mut status = vec![lines::below(&totals, rates)];
         status.push(match rates.1 == 0.0 {
             true => format!("{} · {HOW_TO_END}", self.query.diagnose().summary()),
             false => HOW_TO_END.to_owned(),

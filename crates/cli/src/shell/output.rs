@@ -1,8 +1,8 @@
 //! Rows as a script or a person reads them.
 
 use datafusion::arrow::{
-    array::RecordBatch,
-    datatypes::Schema,
+    array::{AsArray, RecordBatch},
+    datatypes::{DataType, Schema},
     json::writer::{LineDelimited, WriterBuilder},
     util::display::{ArrayFormatter, FormatOptions},
 };
@@ -17,6 +17,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Output {
     format: RowFormat,
+    /// Whether plans are printed as they are: nobody asked for another form.
+    plain_plans: bool,
     answers: usize,
     /// Rows of a table, whose columns are as wide as the widest of them.
     held: Vec<RecordBatch>,
@@ -25,6 +27,7 @@ pub(crate) struct Output {
 impl Output {
     /// In this format; `auto` is a table where `is_terminal`, and CSV elsewhere.
     pub(crate) fn new(format: RowFormat, is_terminal: bool) -> Self {
+        let plain_plans = matches!(format, RowFormat::Auto | RowFormat::Table);
         let format = match format {
             RowFormat::Auto if is_terminal => RowFormat::Table,
             RowFormat::Auto => RowFormat::Csv,
@@ -32,6 +35,7 @@ impl Output {
         };
         Self {
             format,
+            plain_plans,
             answers: 0,
             held: Vec::new(),
         }
@@ -43,6 +47,9 @@ impl Output {
     /// `Failed` if standard output cannot be written.
     pub(crate) fn begin(&mut self, schema: &Schema) -> Result<Reader, Failure> {
         self.answers += 1;
+        if self.plain_plans && is_plan(schema) {
+            return Ok(Reader::Listens);
+        }
         match self.format {
             RowFormat::Json => Ok(Reader::Listens),
             RowFormat::Csv => {
@@ -63,6 +70,9 @@ impl Output {
     /// # Errors
     /// `Failed` for values that have no form as text, and if standard output cannot be written.
     pub(crate) fn rows(&mut self, batch: &RecordBatch) -> Result<Reader, Failure> {
+        if self.plain_plans && is_plan(&batch.schema()) {
+            return exit::print_on(&plan(batch));
+        }
         match self.format {
             RowFormat::Csv => exit::print_on(&csv(batch)?),
             RowFormat::Json => exit::print_on(&json(batch)?),
@@ -80,11 +90,43 @@ impl Output {
     pub(crate) fn end(&mut self) -> Result<Reader, Failure> {
         match self.format {
             RowFormat::Csv | RowFormat::Json => Ok(Reader::Listens),
+            RowFormat::Table | RowFormat::Auto if self.held.is_empty() => Ok(Reader::Listens),
             RowFormat::Table | RowFormat::Auto => {
                 exit::print_on(&table::draw(&std::mem::take(&mut self.held))?)
             }
         }
     }
+}
+
+/// Whether rows are lines of a plan, of one kind or of several: texts that are no table.
+pub(crate) fn is_plan(schema: &Schema) -> bool {
+    let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+    let are_texts = schema
+        .fields()
+        .iter()
+        .all(|field| field.data_type() == &DataType::Utf8);
+    are_texts && matches!(names[..], ["plan"] | ["plan_type", "plan"])
+}
+
+/// The lines of a plan.
+pub(crate) fn plan(batch: &RecordBatch) -> String {
+    let texts: Vec<_> = batch
+        .columns()
+        .iter()
+        .filter_map(|column| column.as_string_opt::<i32>())
+        .collect();
+    let mut text = String::new();
+    for row in 0..batch.num_rows() {
+        match texts[..] {
+            [plan] => text.push_str(&format!("{}\n", plan.value(row).trim_end())),
+            [kind, plan] => {
+                let (kind, plan) = (kind.value(row), plan.value(row).trim_end());
+                text.push_str(&format!("-- {kind}\n{plan}\n"));
+            }
+            _ => {}
+        }
+    }
+    text
 }
 
 /// Values with commas between them, a row to a line. Null is nothing, an empty text is `""`.
@@ -164,6 +206,22 @@ mod tests {
             csv(&rows()).expect("text"),
             "\"a,b\",1,\"[1, 2]\"\n\"\",,\n,3,[]\n\"say \"\"x\"\"\",4,[]\n"
         );
+    }
+
+    #[test]
+    fn plans_are_texts() {
+        let texts = |texts: [&str; 2]| Arc::new(StringArray::from(texts.to_vec())) as _;
+        let kinds = texts(["logical_plan", "physical_plan"]);
+        let plans = texts(["Projection\n  Scan\n", "Exec"]);
+        let both = RecordBatch::try_from_iter([("plan_type", kinds), ("plan", plans)]);
+        let both = both.expect("rows");
+        assert!(is_plan(&both.schema()) && !is_plan(&rows().schema()));
+        assert_eq!(
+            plan(&both),
+            "-- logical_plan\nProjection\n  Scan\n-- physical_plan\nExec\n"
+        );
+        let lines = both.project(&[1]).expect("a column");
+        assert_eq!(plan(&lines), "Projection\n  Scan\nExec\n");
     }
 
     #[test]

@@ -90,6 +90,11 @@ impl Board {
         self.clock.now_millis()
     }
 
+    /// A query of this name begins anew.
+    pub(crate) fn forget(&self, query: &str) {
+        self.queries.lock().remove(query);
+    }
+
     /// What is known of a query.
     pub(crate) fn totals(&self, query: &str) -> Totals {
         self.queries.lock().get(query).cloned().unwrap_or_default()

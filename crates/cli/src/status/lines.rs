@@ -61,6 +61,22 @@ pub(crate) fn status(totals: &Totals, rates: (f64, f64)) -> String {
     parts.join(" · ")
 }
 
+/// The same below a table: what tells how current it is comes first.
+pub(crate) fn below(totals: &Totals, rates: (f64, f64)) -> String {
+    let Some(last) = &totals.last else {
+        return "no epoch yet".to_owned();
+    };
+    let mut parts = vec![
+        format!("epoch {}", last.batch_id),
+        format!("{} rows/s", short(rates.0)),
+    ];
+    parts.extend(watermark(last));
+    parts.push(format!("{} an epoch", duration(last.batch_duration)));
+    parts.extend(state(last));
+    parts.extend(progress(last).map(|progress| progress.text()));
+    parts.join(" · ")
+}
+
 /// What a query has done in all: `5 epochs, 13,935 rows in, 812 out, 326 ms`.
 pub(crate) fn summary(totals: &Totals) -> String {
     let mut parts = vec![
@@ -219,6 +235,11 @@ mod tests {
             status(&totals(), (12_345.0, 3.0)),
             "epoch 41 · in 12.3 k rows/s · out 3 rows/s · 12 ms an epoch · state 1,204 rows 310 kB · \
              watermark 2024-01-01T12:00:05 (10 s behind) · 2 late · ██████░░░░░░░░░░░░░░░░░░ 12 of 48 read"
+        );
+        assert_eq!(
+            below(&totals(), (12_345.0, 3.0)),
+            "epoch 41 · 12.3 k rows/s · watermark 2024-01-01T12:00:05 (10 s behind) · 12 ms an epoch · \
+             state 1,204 rows 310 kB · 12 of 48 read"
         );
         assert_eq!(
             summary(&totals()),

@@ -196,6 +196,53 @@ fn queries_run_beside_and_those_that_end_are_waited_for() {
 }
 
 #[test]
+fn plans_are_printed_as_they_are() {
+    let folder = world();
+    fs::write(folder.path().join("logs.sql"), LOGS).expect("a file");
+    let query = "EXPLAIN STREAMING SELECT host, count(*) AS n FROM logs GROUP BY host";
+    let explained = run(folder.path(), &["sql", "logs.sql", "-c", query]);
+    assert_ends(&explained, 0);
+    let plan = text(&explained.stdout);
+    assert!(plan.starts_with("in update mode:\nreads "), "{plan}");
+    let json = ["sql", "logs.sql", "--format", "json", "-c", query];
+    let json = run(folder.path(), &json);
+    assert!(text(&json.stdout).starts_with("{\"plan\":\"in update mode:\"}\n"));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_queries_in_good_order() {
+    let folder = world();
+    let mut child = headwater(folder.path(), &["sql"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command runs");
+    let mut stdin = child.stdin.take().expect("it is ours");
+    writeln!(
+        stdin,
+        "{LOGS} CREATE SINK kept USING parquet LOCATION 'out'; INSERT INTO kept SELECT * FROM logs; SELECT 1 AS one;"
+    )
+    .expect("it reads");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is ours")).lines();
+    let answer = [lines.next(), lines.next()].map(|line| line.expect("a line").expect("text"));
+    assert_eq!(answer, ["one", "1"]);
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(killed.expect("kill runs").success());
+    let ended = child.wait_with_output().expect("it ends");
+    assert_ends(&ended, 130);
+    let said = text(&ended.stderr);
+    assert!(
+        said.contains("\nkept: ") && said.contains("error: interrupted: "),
+        "{said}"
+    );
+    drop(stdin);
+}
+
+#[test]
 fn values_of_secret_variables_are_not_told() {
     let folder = world();
     let input = "CREATE STREAM t USING rate OPTIONS ('rowsPerSecond' '${API_TOKEN}');";
@@ -206,4 +253,126 @@ fn values_of_secret_variables_are_not_told() {
         error.contains("${API_TOKEN}") && !error.contains("4711"),
         "{error}"
     );
+}
+
+/// A shell at a terminal of its own, which Python makes: its input comes from a pipe, its output goes into one.
+#[cfg(unix)]
+mod terminal {
+    use std::{
+        io::Read,
+        path::PathBuf,
+        process::{Child, ChildStdin, ChildStdout, Command},
+    };
+
+    use super::*;
+
+    const TERMINAL: &str = "import os, pty, sys\n\
+        sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+
+    struct Terminal {
+        child: Child,
+        keys: ChildStdin,
+        screen: ChildStdout,
+        seen: String,
+    }
+
+    impl Terminal {
+        /// None where there is no Python that can do it.
+        fn open(folder: &Path) -> Option<Self> {
+            let is_there = Command::new("python3")
+                .args(["-c", "import os, pty; os.waitstatus_to_exitcode"])
+                .stderr(Stdio::null())
+                .status();
+            if !is_there.is_ok_and(|status| status.success()) {
+                return None;
+            }
+            let mut child = Command::new("python3")
+                .args([
+                    "-c",
+                    TERMINAL,
+                    env!("CARGO_BIN_EXE_headwater"),
+                    "sql",
+                    "logs.sql",
+                ])
+                .current_dir(folder)
+                .env("FOLDER", ".")
+                .env("TERM", "xterm")
+                .env("XDG_STATE_HOME", folder.join("state"))
+                .env_remove("HEADWATER_LOG")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("it starts");
+            let keys = child.stdin.take().expect("it is ours");
+            let screen = child.stdout.take().expect("it is ours");
+            Some(Self {
+                child,
+                keys,
+                screen,
+                seen: String::new(),
+            })
+        }
+
+        fn press(&mut self, keys: &str) {
+            self.keys.write_all(keys.as_bytes()).expect("it reads");
+            self.keys.flush().expect("it reads");
+        }
+
+        /// Waits until the terminal has shown a text, behind whatever was waited for before.
+        #[track_caller]
+        fn shows(&mut self, text: &str) {
+            let mut bytes = [0; 4_096];
+            while !self.seen.contains(text) {
+                let read = self.screen.read(&mut bytes).expect("it writes");
+                assert!(read > 0, "'{text}' never came, but {}", self.seen);
+                self.seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
+            }
+            let end = self.seen.find(text).expect("it is there") + text.len();
+            self.seen.drain(..end);
+        }
+    }
+
+    fn history(folder: &Path) -> PathBuf {
+        folder.join("state/headwater/history")
+    }
+
+    #[test]
+    fn somebody_asks_looks_and_leaves() {
+        let folder = world();
+        fs::write(folder.path().join("logs.sql"), LOGS).expect("a file");
+        let Some(mut terminal) = Terminal::open(folder.path()) else {
+            return;
+        };
+        terminal.shows("headwater> ");
+        terminal.press("SELECT 1 +\r");
+        terminal.shows("        -> ");
+        terminal.press("1 AS two;\r");
+        terminal.shows("|   2 |");
+        terminal.shows("1 row (");
+        terminal.shows("headwater> ");
+        terminal.press("SELECT tiem FROM logs;\r");
+        terminal.shows("did you mean 'time'?");
+        terminal.shows("headwater> ");
+        terminal.press("SELECT host, count(*) AS n FROM lo\t");
+        terminal.shows("logs");
+        terminal.press("GROUP BY host ORDER BY host;\r");
+        terminal.shows("| a    | 60 |");
+        terminal.press("q");
+        terminal.shows("120 rows in");
+        terminal.shows("headwater> ");
+        terminal.press("CREATE SINK s USING noop OPTIONS ('password' 'hush');\r");
+        terminal.shows("error: ");
+        terminal.shows("headwater> ");
+        terminal.press("CREATE SINK kept USING parquet LOCATION 'out'; INSERT INTO kept SELECT host FROM logs;\r");
+        terminal.shows("kept: started, into kept, checkpoint checkpoints/sql/kept");
+        terminal.shows("headwater> ");
+        terminal.press("\x04");
+        terminal.shows("stopping kept");
+        terminal.shows("kept: ");
+        let ended = terminal.child.wait().expect("it ends");
+        assert!(ended.success(), "{ended}");
+        let history = fs::read_to_string(history(folder.path())).expect("it is kept");
+        assert!(history.contains("SELECT 1 +\\n1 AS two;"), "{history}");
+        assert!(!history.contains("hush"), "{history}");
+    }
 }

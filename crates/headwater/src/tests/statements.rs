@@ -2,6 +2,8 @@
 
 use headwater_core::Trigger;
 
+use crate::PipelineQuery;
+
 use super::*;
 
 const CLICKS: &str = "CREATE STREAM clicks (time TIMESTAMP, host STRING, status BIGINT, \
@@ -119,6 +121,86 @@ async fn inserting_into_a_sink_starts_a_query() {
         [""; 0]
     );
     drop(stream);
+}
+
+#[tokio::test]
+async fn who_carries_a_statement_out_decides_with_what_its_query_starts() {
+    let (session, _stream) = with_clicks().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().display().to_string();
+    let start = move |query: &PipelineQuery| {
+        assert_eq!(query.name(), "kept");
+        StartOptions {
+            checkpoint_root: Some(root.clone()),
+            trigger: Some(Trigger::AvailableNow),
+        }
+    };
+    let define = "CREATE SINK kept USING memory";
+    let defined = session.sql_with(define, &start).await.expect("a sink");
+    assert!(defined.schema().fields().is_empty());
+    let insert = "INSERT INTO kept SELECT host FROM clicks";
+    session.sql_with(insert, &start).await.expect("started");
+    let [query] = &session.started_queries()[..] else {
+        panic!("{:?}", session.started_queries());
+    };
+    query.await_termination().await.expect("it ends by itself");
+    assert!(folder.path().join("kept").exists());
+    assert_eq!(session.sinks()[0].name, "kept");
+    run(&session, "DROP STREAMING QUERY kept")
+        .await
+        .expect("forgotten");
+    assert!(session.started_queries().is_empty());
+}
+
+#[tokio::test]
+async fn a_query_knows_the_modes_in_which_it_can_run() {
+    let (session, _stream) = with_clicks().await;
+    for (query, modes) in [
+        (
+            "SELECT host FROM clicks",
+            &[OutputMode::Append, OutputMode::Update][..],
+        ),
+        (
+            "SELECT host, count(*) AS n FROM clicks GROUP BY host",
+            &[OutputMode::Update, OutputMode::Complete],
+        ),
+        (
+            "SELECT host, count(*) AS n FROM clicks GROUP BY host ORDER BY n",
+            &[OutputMode::Complete],
+        ),
+    ] {
+        let frame = session.sql(query).await.expect(query);
+        assert_eq!(
+            session.output_modes(&frame).await.expect(query),
+            modes,
+            "{query}"
+        );
+    }
+    let sorted = session.sql("SELECT host FROM clicks ORDER BY host").await;
+    let error = session.output_modes(&sorted.expect("planned")).await;
+    let error = error.expect_err("in no mode");
+    assert!(
+        error.message().contains("ORDER BY over a stream"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn rows_can_be_read_batch_by_batch() {
+    use futures::TryStreamExt;
+
+    let session = Session::new();
+    let frame = session.sql("SELECT * FROM generate_series(1, 20000)").await;
+    let batches = frame.expect("planned").batches().await.expect("computed");
+    let batches: Vec<_> = batches.try_collect().await.expect("all of them");
+    assert!(batches.len() > 1);
+    assert_eq!(
+        batches.iter().map(|batch| batch.num_rows()).sum::<usize>(),
+        20_000
+    );
+    let (session, _stream) = with_clicks().await;
+    let stream = session.sql("SELECT * FROM clicks").await.expect("planned");
+    assert!(stream.batches().await.is_err());
 }
 
 #[tokio::test]
