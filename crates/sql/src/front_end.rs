@@ -28,7 +28,7 @@ use crate::parser;
 use crate::relation::SparkRelationPlanner;
 use crate::rewrite::{self, Flavour};
 use crate::spelling::Spelling;
-use crate::statement::Script;
+use crate::statement::{Lexer, Script};
 use crate::types::SparkTypePlanner;
 
 /// Reads SQL over streams; see the crate.
@@ -132,6 +132,11 @@ impl SqlFrontEnd {
         analyzer.rules.insert(0, Arc::new(SparkCoercion));
         analyzer.rules.push(Arc::new(SparkSemantics));
         builder.with_type_planner(Arc::new(SparkTypePlanner))
+    }
+
+    /// Takes texts apart as [`Self::script`] does, whether they are whole or not.
+    pub fn lexer(&self) -> Lexer {
+        Lexer::of(self.flavour)
     }
 
     /// Reads a text of statements, with names and texts quoted as the session has it: with Spark's words names stand in

@@ -50,7 +50,7 @@ pub(crate) async fn statements(
     text: &str,
 ) -> Result<Reader, Failure> {
     let text = filled(conversation, text, 1)?;
-    let cut = pieces(&text, Place::START);
+    let cut = pieces(&text, Place::START, conversation.session.lexer());
     for piece in cut.complete.iter().chain(&cut.rest) {
         if statement(conversation, output, &text, piece).await? == Reader::Gone {
             return Ok(Reader::Gone);
@@ -76,6 +76,7 @@ async fn input_lines(
     output: &mut Output,
 ) -> Result<Reader, Failure> {
     let mut lines = Lines::of_standard_input()?;
+    let lexer = conversation.session.lexer();
     let (mut text, mut start) = (String::new(), Place::START);
     let mut number = 0;
     while let Some(line) = lines.next().await? {
@@ -84,7 +85,7 @@ async fn input_lines(
         if !line.contains(';') {
             continue;
         }
-        let cut = pieces(&text, start);
+        let cut = pieces(&text, start, lexer);
         for piece in &cut.complete {
             if statement(conversation, output, &text, piece).await? == Reader::Gone {
                 return Ok(Reader::Gone);
@@ -93,7 +94,7 @@ async fn input_lines(
         start = start.after(&text[..cut.end]);
         text.drain(..cut.end);
     }
-    match pieces(&text, start).rest {
+    match pieces(&text, start, lexer).rest {
         Some(piece) => statement(conversation, output, &text, &piece).await,
         None => Ok(Reader::Listens),
     }

@@ -4,7 +4,7 @@
 //! `FROM`, the next word of a phrase. Elsewhere it is a column of the tables that the statement names, a function, or a
 //! word of the grammar.
 
-use headwater::sql::statement::{Lexeme, LexemeKind, lexemes};
+use headwater::sql::statement::{Lexeme, LexemeKind};
 
 use super::{
     edit::editor::Completion,
@@ -16,13 +16,13 @@ const BEFORE_TABLES: [&str; 6] = ["FROM", "JOIN", "TABLE", "DESCRIBE", "DESC", "
 
 /// The completion of a text at its cursor.
 pub(crate) fn complete(text: &str, cursor: usize, names: &Vocabulary) -> Completion {
-    let all = lexemes(text);
+    let all = names.lexer.lexemes(text);
     let begin = all.iter().take_while(|lexeme| lexeme.range.end <= cursor);
     let begin = begin
         .filter(|lexeme| lexeme.kind == LexemeKind::Semicolon)
         .last();
     let begin = begin.map_or(0, |semicolon| semicolon.range.end);
-    let before = lexemes(&text[begin..cursor]);
+    let before = names.lexer.lexemes(&text[begin..cursor]);
     let last = before.last();
     let typed = match last {
         Some(last) if last.kind == LexemeKind::Word => last.range.clone(),
@@ -170,10 +170,8 @@ fn columns_of<'a>(name: &str, statement: &[&str], names: &'a Vocabulary) -> &'a 
 
 /// Whether a word of a text means this name.
 fn is_name(word: &str, name: &str) -> bool {
-    match word
-        .strip_prefix('`')
-        .and_then(|word| word.strip_suffix('`'))
-    {
+    let within = |quote| word.strip_prefix(quote)?.strip_suffix(quote);
+    match within('`').or_else(|| within('"')) {
         Some(quoted) => quoted == name,
         None => word.eq_ignore_ascii_case(name),
     }
@@ -260,6 +258,7 @@ mod tests {
             functions: texts(&["count", "current_date", "hour"]),
             source_formats: texts(&["json", "rate"]),
             sink_formats: texts(&["json", "console"]),
+            ..Vocabulary::default()
         }
     }
 

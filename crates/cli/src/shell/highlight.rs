@@ -1,6 +1,6 @@
 //! Colours of what is typed.
 
-use headwater::sql::statement::{LexemeKind, lexemes};
+use headwater::sql::statement::{LexemeKind, Lexer};
 
 use super::{edit::layout::Styled, vocabulary::is_keyword};
 
@@ -10,8 +10,8 @@ const COMMENT: &str = "\x1b[2m";
 const UNKNOWN: &str = "\x1b[31m";
 
 /// The styles of the parts of a text.
-pub(crate) fn styles(text: &str) -> Vec<Styled> {
-    let styled = lexemes(text).into_iter().filter_map(|lexeme| {
+pub(crate) fn styles(text: &str, lexer: Lexer) -> Vec<Styled> {
+    let styled = lexer.lexemes(text).into_iter().filter_map(|lexeme| {
         let found = &text[lexeme.range.clone()];
         let style = match lexeme.kind {
             LexemeKind::Word if is_keyword(found) => KEYWORD,
@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn words_of_the_grammar_texts_and_comments_stand_out() {
         let text = "select host, 'a' FROM t -- c";
-        let found = styles(text);
+        let found = styles(text, Lexer::default());
         let found: Vec<_> = found
             .iter()
             .map(|(range, style)| (&text[range.clone()], *style))
@@ -48,6 +48,6 @@ mod tests {
                 ("-- c", COMMENT)
             ]
         );
-        assert_eq!(styles("'open"), [(0..5, TEXT)]);
+        assert_eq!(styles("'open", Lexer::default()), [(0..5, TEXT)]);
     }
 }

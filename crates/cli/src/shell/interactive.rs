@@ -136,7 +136,7 @@ impl Shell<'_> {
         let filled = self.conversation.values.fill(text);
         let (text, _) = filled
             .map_err(|wrong| Failure::wrong(format!("line {}: {}", wrong.line, wrong.message)))?;
-        let cut = pieces(&text, Place::START);
+        let cut = pieces(&text, Place::START, self.conversation.session.lexer());
         for piece in cut.complete.iter().chain(&cut.rest) {
             let done = Box::pin(self.statement(&text, piece)).await;
             done.map_err(|failure| failure.without_secrets(&self.conversation.values))?;

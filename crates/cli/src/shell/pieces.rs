@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use headwater::sql::statement::{LexemeKind, lexemes};
+use headwater::sql::statement::{LexemeKind, Lexer};
 
 /// The statements of a text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,7 +53,7 @@ impl Place {
 }
 
 /// Cuts a text that begins at `start`.
-pub(crate) fn pieces(text: &str, start: Place) -> Pieces {
+pub(crate) fn pieces(text: &str, start: Place, lexer: Lexer) -> Pieces {
     let mut cut = Pieces {
         can_go_on: true,
         ..Pieces::default()
@@ -65,7 +65,7 @@ pub(crate) fn pieces(text: &str, start: Place) -> Pieces {
         placed = range.start;
         Piece { range, place }
     };
-    for lexeme in lexemes(text) {
+    for lexeme in lexer.lexemes(text) {
         match lexeme.kind {
             LexemeKind::Semicolon => {
                 if let Some(begin) = begin.take() {
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     fn texts(text: &str) -> (Vec<&str>, Option<&str>) {
-        let cut = pieces(text, Place::START);
+        let cut = pieces(text, Place::START, Lexer::default());
         let of = |piece: &Piece| &text[piece.range.clone()];
         let complete = cut.complete.iter().map(of).collect();
         (complete, cut.rest.as_ref().map(of))
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn statements_know_their_place() {
         let text = "a;\n  -- c\n  größe 'x\ny' ; b";
-        let cut = pieces(text, Place { line: 7, column: 5 });
+        let cut = pieces(text, Place { line: 7, column: 5 }, Lexer::default());
         let places: Vec<_> = cut.complete.iter().chain(&cut.rest).collect();
         let found: Vec<_> = places
             .iter()
@@ -137,7 +137,10 @@ mod tests {
             .collect();
         assert_eq!(found, [(7, 5), (9, 3), (10, 6)]);
         assert_eq!(&text[cut.end..], " b");
-        let shown = in_place(text, &pieces(text, Place::START).complete[1]);
+        let shown = in_place(
+            text,
+            &pieces(text, Place::START, Lexer::default()).complete[1],
+        );
         assert_eq!(shown, "\n\n  größe 'x\ny'");
     }
 }

@@ -2,14 +2,14 @@
 
 use headwater::{
     core::secret::is_secret,
-    sql::statement::{Lexeme, LexemeKind, lexemes},
+    sql::statement::{Lexeme, LexemeKind, Lexer},
 };
 
 /// Whether a text holds the value of a secret: an option such as `'password' 'x'`, or a URL with a password in it.
 /// `${NAME}` stands for a value without being it, but the option is taken for private all the same.
-pub(crate) fn is_private(text: &str) -> bool {
+pub(crate) fn is_private(text: &str, lexer: Lexer) -> bool {
     let is_said = |lexeme: &Lexeme| !matches!(lexeme.kind, LexemeKind::Blank | LexemeKind::Comment);
-    let said: Vec<Lexeme> = lexemes(text).into_iter().filter(is_said).collect();
+    let said: Vec<Lexeme> = lexer.lexemes(text).into_iter().filter(is_said).collect();
     let of = |lexeme: &Lexeme| text[lexeme.range.clone()].trim_matches(['\'', '"', '`']);
     let mut in_options = false;
     for (number, lexeme) in said.iter().enumerate() {
@@ -71,7 +71,7 @@ mod tests {
             "CREATE STREAM s USING x LOCATION 'postgres://me:hush@host/db'",
             "SELECT 1; SET password = 'open",
         ] {
-            assert!(is_private(text), "{text}");
+            assert!(is_private(text, Lexer::default()), "{text}");
         }
         for text in [
             "",
@@ -80,7 +80,7 @@ mod tests {
             "SELECT 'password' -- 'hush'",
             "CREATE STREAM s USING rate OPTIONS (rowsPerSecond 10); SELECT token FROM s",
         ] {
-            assert!(!is_private(text), "{text}");
+            assert!(!is_private(text, Lexer::default()), "{text}");
         }
     }
 }

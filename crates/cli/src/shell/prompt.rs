@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use console::{measure_text_width, truncate_str};
+use headwater::sql::statement::Lexer;
 
 use super::{
     complete::complete,
@@ -42,7 +43,7 @@ impl Language for Sql<'_> {
         if text.trim().is_empty() || word(text).is_some() {
             return true;
         }
-        let cut = pieces(text, Place::START);
+        let cut = pieces(text, Place::START, self.names.lexer);
         cut.rest.is_none() || !cut.can_go_on
     }
 
@@ -51,7 +52,7 @@ impl Language for Sql<'_> {
     }
 
     fn is_private(&self, text: &str) -> bool {
-        is_private(text)
+        is_private(text, self.names.lexer)
     }
 }
 
@@ -68,7 +69,7 @@ pub(crate) async fn read(
     editor.reset();
     loop {
         if !person.keyboard.has_more() {
-            draw(screen, editor, false);
+            draw(screen, editor, names.lexer, false);
         }
         let key = tokio::select! {
             biased;
@@ -88,7 +89,7 @@ pub(crate) async fn read(
         match editor.press(key, &language) {
             Outcome::Edited => {}
             Outcome::Accepted(text) => {
-                draw(screen, editor, true);
+                draw(screen, editor, names.lexer, true);
                 screen.leave();
                 return Some(text);
             }
@@ -96,7 +97,7 @@ pub(crate) async fn read(
                 let end = editor.buffer.text().len();
                 editor.buffer.move_to(end);
                 editor.buffer.insert("^C");
-                draw(screen, editor, true);
+                draw(screen, editor, names.lexer, true);
                 screen.leave();
                 editor.reset();
             }
@@ -115,7 +116,7 @@ pub(crate) async fn read(
 }
 
 /// Draws the text; with the cursor behind it if it is done.
-fn draw(screen: &Screen, editor: &Editor, is_done: bool) {
+fn draw(screen: &Screen, editor: &Editor, lexer: Lexer, is_done: bool) {
     let found = editor.search();
     let first = match found {
         Some((wanted, true)) => format!("search '{wanted}': "),
@@ -129,7 +130,7 @@ fn draw(screen: &Screen, editor: &Editor, is_done: bool) {
         editor.buffer.cursor()
     };
     let styles = match colours_allowed() {
-        true => styles(text),
+        true => styles(text, lexer),
         false => Vec::new(),
     };
     let prompts = Prompts {

@@ -1,6 +1,6 @@
 //! The words of the grammar, and the names that there are in a session.
 
-use headwater::Session;
+use headwater::{Session, sql::statement::Lexer};
 
 /// What a statement can begin with.
 pub(crate) const STATEMENTS: &[&str] = &[
@@ -111,6 +111,8 @@ pub(crate) fn is_keyword(word: &str) -> bool {
 /// Names of a session.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Vocabulary {
+    /// Takes texts apart as the session does.
+    pub(crate) lexer: Lexer,
     /// Tables, streams and views, with their columns.
     pub(crate) tables: Vec<(String, Vec<String>)>,
     pub(crate) sinks: Vec<String>,
@@ -140,6 +142,7 @@ impl Vocabulary {
         let queries = session.started_queries();
         let queries = queries.iter().filter_map(|query| query.name());
         Self {
+            lexer: session.lexer(),
             tables,
             sinks: session
                 .sinks()

@@ -8,6 +8,7 @@ use std::{
 use datafusion::arrow::datatypes::SchemaRef;
 use headwater_core::{Options, OutputMode, Trigger};
 use headwater_engine::StreamingQuery;
+use headwater_sql::statement::Lexer;
 
 use crate::session::Session;
 
@@ -88,6 +89,11 @@ impl Definitions {
 }
 
 impl Session {
+    /// Takes texts of statements apart, whole or not, with quotes that mean what they mean in this session.
+    pub fn lexer(&self) -> Lexer {
+        self.services().front_end.lexer()
+    }
+
     /// The sinks that `CREATE SINK` has defined, in order of their names.
     pub fn sinks(&self) -> Vec<Arc<SinkDefinition>> {
         let definitions = self.services().definitions.lock();

@@ -2,9 +2,15 @@
 
 use std::ops::Range;
 
-use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer, Whitespace};
+use datafusion::sql::sqlparser::{
+    dialect::Dialect,
+    tokenizer::{Location, Token, Tokenizer, Whitespace},
+};
 
-use crate::dialect::SparkDialect;
+use crate::{
+    dialect::{SparkDialect, StandardQuotes},
+    rewrite::Flavour,
+};
 
 /// What closes what the tokenizer may find open.
 const CLOSERS: [&str; 4] = ["'", "\"", "`", "*/"];
@@ -43,41 +49,72 @@ pub struct Lexeme {
     pub range: Range<usize>,
 }
 
-/// Takes a text apart, the way statements are: each byte is in one lexeme, in order.
-pub fn lexemes(text: &str) -> Vec<Lexeme> {
-    let mut tokens = Vec::new();
-    let failed = Tokenizer::new(&SparkDialect, text)
-        .tokenize_with_location_into_buf(&mut tokens)
-        .is_err();
-    let mut places = Places::new(text);
-    let mut lexemes = Vec::with_capacity(tokens.len() + 1);
-    for token in &tokens {
-        let start = places.at;
-        let end = places.advance(token.span.end);
-        lexemes.push(Lexeme {
-            kind: kind(&token.token),
-            range: start..end,
-        });
-    }
-    if places.at < text.len() {
-        let kind = match failed && can_be_closed(text) {
-            true => LexemeKind::Open,
-            false => LexemeKind::Unknown,
-        };
-        lexemes.push(Lexeme {
-            kind,
-            range: places.at..text.len(),
-        });
-    }
-    lexemes
+/// Takes texts apart, with names and texts quoted as a session has them.
+#[derive(Debug, Clone, Copy)]
+pub struct Lexer {
+    flavour: Flavour,
 }
 
-/// Whether the tokenizer would be content with the text, were what is open closed.
-fn can_be_closed(text: &str) -> bool {
-    CLOSERS.iter().any(|closer| {
-        let closed = format!("{text}{closer}");
-        Tokenizer::new(&SparkDialect, &closed).tokenize().is_ok()
-    })
+impl Default for Lexer {
+    /// As a session without Spark's words quotes.
+    fn default() -> Self {
+        Self::of(Flavour::DataFusion)
+    }
+}
+
+impl Lexer {
+    /// As a session with Spark's words quotes.
+    pub fn spark() -> Self {
+        Self::of(Flavour::Spark)
+    }
+
+    pub(crate) fn of(flavour: Flavour) -> Self {
+        Self { flavour }
+    }
+
+    /// Takes a text apart, the way statements are: each byte is in one lexeme, in order.
+    pub fn lexemes(self, text: &str) -> Vec<Lexeme> {
+        let mut tokens = Vec::new();
+        let failed = Tokenizer::new(self.dialect(), text)
+            .tokenize_with_location_into_buf(&mut tokens)
+            .is_err();
+        let mut places = Places::new(text);
+        let mut lexemes = Vec::with_capacity(tokens.len() + 1);
+        for token in &tokens {
+            let start = places.at;
+            let end = places.advance(token.span.end);
+            lexemes.push(Lexeme {
+                kind: kind(&token.token),
+                range: start..end,
+            });
+        }
+        if places.at < text.len() {
+            let kind = match failed && self.can_be_closed(text) {
+                true => LexemeKind::Open,
+                false => LexemeKind::Unknown,
+            };
+            lexemes.push(Lexeme {
+                kind,
+                range: places.at..text.len(),
+            });
+        }
+        lexemes
+    }
+
+    /// Whether the tokenizer would be content with the text, were what is open closed.
+    fn can_be_closed(self, text: &str) -> bool {
+        CLOSERS.iter().any(|closer| {
+            let closed = format!("{text}{closer}");
+            Tokenizer::new(self.dialect(), &closed).tokenize().is_ok()
+        })
+    }
+
+    fn dialect(self) -> &'static dyn Dialect {
+        match self.flavour {
+            Flavour::Spark => &SparkDialect,
+            Flavour::DataFusion => &StandardQuotes,
+        }
+    }
 }
 
 fn kind(token: &Token) -> LexemeKind {
@@ -142,7 +179,7 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> Vec<(LexemeKind, &str)> {
-        let lexemes = lexemes(text).into_iter();
+        let lexemes = Lexer::spark().lexemes(text).into_iter();
         let shown = lexemes.map(|lexeme| (lexeme.kind, &text[lexeme.range]));
         shown
             .filter(|(kind, _)| *kind != LexemeKind::Blank)
@@ -169,7 +206,8 @@ mod tests {
             (Semicolon, ";"),
         ];
         assert_eq!(shown(text), expected);
-        let all: String = lexemes(text)
+        let all: String = Lexer::default()
+            .lexemes(text)
             .into_iter()
             .map(|lexeme| &text[lexeme.range])
             .collect();
@@ -186,12 +224,22 @@ mod tests {
             "a; /* b; -- c",
             "\"x",
         ] {
-            let last = lexemes(text).pop().expect("a lexeme");
+            let last = Lexer::spark().lexemes(text).pop().expect("a lexeme");
             assert_eq!(last.kind, LexemeKind::Open, "{text}");
         }
         for text in ["", "SELECT 1", "SELECT 1; -- open?", "é 'x' 日本"] {
-            let last = lexemes(text).pop().map(|lexeme| lexeme.kind);
+            let last = Lexer::spark().lexemes(text).pop().map(|lexeme| lexeme.kind);
             assert_ne!(last, Some(LexemeKind::Open), "{text}");
         }
+    }
+
+    #[test]
+    fn quotes_mean_what_they_mean_in_the_session() {
+        let last = |lexer: Lexer, text| lexer.lexemes(text).pop().map(|lexeme| lexeme.kind);
+        let (spark, standard) = (Lexer::spark(), Lexer::default());
+        assert_eq!(last(spark, "\"a\""), Some(LexemeKind::Text));
+        assert_eq!(last(standard, "\"a\""), Some(LexemeKind::QuotedName));
+        assert_eq!(last(spark, "'\\';"), Some(LexemeKind::Open));
+        assert_eq!(last(standard, "'\\';"), Some(LexemeKind::Semicolon));
     }
 }

@@ -19,7 +19,7 @@ pub(crate) use interval::interval_of;
 pub use create_query::{CreateStreamingQuery, QueryTrigger};
 pub use create_sink::CreateSink;
 pub use create_stream::{CreateStream, StreamColumn, StreamWatermark};
-pub use lexemes::{Lexeme, LexemeKind, lexemes};
+pub use lexemes::{Lexeme, LexemeKind, Lexer};
 pub use manage::{Described, Dropped, ExplainStreaming, StoppedQuery};
 pub use options::StatementOptions;
 pub use script::{Script, ScriptStatement};
