@@ -216,6 +216,14 @@ impl Session {
         Names {
             tables: self.table_names(),
             functions,
+            sinks: self
+                .services()
+                .definitions
+                .lock()
+                .sinks
+                .keys()
+                .cloned()
+                .collect(),
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Names {
     pub tables: Vec<String>,
     /// Functions.
     pub functions: Vec<String>,
+    /// Sinks, which are tables only if they keep rows and a query writes to them.
+    pub sinks: Vec<String>,
 }
 
 /// A SQL text, to show places of.

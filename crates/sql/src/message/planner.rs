@@ -52,6 +52,16 @@ fn table(message: &str, names: &Names) -> Option<String> {
     let name = message
         .strip_prefix("table '")?
         .strip_suffix("' not found")?;
+    if names
+        .sinks
+        .iter()
+        .any(|sink| sink.eq_ignore_ascii_case(name))
+    {
+        return Some(format!(
+            "'{name}' is a sink: one of files or in memory is a table too, once a query inserts into it; write INSERT \
+             INTO {name} SELECT … before"
+        ));
+    }
     let advice = match nearest(name, names.tables.iter().map(String::as_str)) {
         Some(close) => format!("did you mean '{close}'?"),
         None => format!(
