@@ -52,4 +52,13 @@ impl Interrupts {
             std::future::pending::<()>().await;
         }
     }
+
+    /// What a future gives, or nothing if one comes before.
+    pub(crate) async fn or<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.next() => None,
+        }
+    }
 }

@@ -64,6 +64,7 @@ impl WindowKeys {
             return;
         }
         for item in &mut select.projection {
+            self.keep_name(item);
             match item {
                 SelectItem::UnnamedExpr(expr)
                 | SelectItem::ExprWithAlias { expr, .. }
@@ -74,6 +75,25 @@ impl WindowKeys {
         for expr in select.having.iter_mut().chain(select.qualify.iter_mut()) {
             self.replace_in(expr);
         }
+    }
+
+    /// A column that is only such a reference is called by its last word: `window`, `start`.
+    fn keep_name(&self, item: &mut SelectItem) {
+        let SelectItem::UnnamedExpr(expr) = item else {
+            return;
+        };
+        let alias = match &*expr {
+            Expr::Identifier(name) if self.contains(&name.value) => name.clone(),
+            Expr::CompoundIdentifier(names) => match names.as_slice() {
+                [first, .., last] if self.contains(&first.value) => last.clone(),
+                _ => return,
+            },
+            _ => return,
+        };
+        *item = SelectItem::ExprWithAlias {
+            expr: expr.clone(),
+            alias,
+        };
     }
 
     pub(crate) fn replace_in(&self, expr: &mut Expr) {

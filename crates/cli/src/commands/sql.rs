@@ -6,7 +6,7 @@ use crate::{
     args::{RowFormat, SqlArgs},
     exit::{Failure, Reader},
     interrupt::Interrupts,
-    shell::{batch, conversation::Conversation, interactive, output::Output, terminal::raw},
+    shell::{batch, conversation::Conversation, interactive, output::Output, terminal},
 };
 
 /// Carries out files, then the statements of the command line, else those that are typed, or come from standard input.
@@ -14,7 +14,7 @@ pub(crate) async fn sql(args: SqlArgs) -> Result<(), Failure> {
     let mut conversation = Conversation::new(&args.session, args.checkpoint.clone())?;
     let mut output = Output::new(args.format, io::stdout().is_terminal());
     let mut interrupts = Interrupts::listen()?;
-    if args.command.is_none() && raw::is_possible() {
+    if args.command.is_none() && terminal::is_possible() {
         let output = (args.format != RowFormat::Auto).then_some(output);
         let talk = interactive::converse(&mut conversation, interrupts, &args.files, output);
         return Box::pin(talk).await;

@@ -4,15 +4,23 @@
 //! `FROM`, the next word of a phrase. Elsewhere it is a column of the tables that the statement names, a function, or a
 //! word of the grammar.
 
+use std::ops::Range;
+
 use headwater::sql::statement::{Lexeme, LexemeKind};
 
-use super::{
-    edit::editor::Completion,
-    vocabulary::{CLAUSES, STATEMENTS, Vocabulary},
-};
+use super::vocabulary::{CLAUSES, STATEMENTS, Vocabulary};
 
 /// Behind these comes a table.
 const BEFORE_TABLES: [&str; 6] = ["FROM", "JOIN", "TABLE", "DESCRIBE", "DESC", "STREAM"];
+
+/// What may stand in a place.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Completion {
+    /// What has been typed of it.
+    pub(crate) range: Range<usize>,
+    /// Each as it would stand there.
+    pub(crate) candidates: Vec<String>,
+}
 
 /// The completion of a text at its cursor.
 pub(crate) fn complete(text: &str, cursor: usize, names: &Vocabulary) -> Completion {

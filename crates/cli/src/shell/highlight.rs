@@ -1,16 +1,39 @@
 //! Colours of what is typed.
 
+use std::ops::Range;
+
 use headwater::sql::statement::{LexemeKind, Lexer};
 
-use super::{edit::layout::Styled, vocabulary::is_keyword};
+use super::vocabulary::is_keyword;
 
 const KEYWORD: &str = "\x1b[1m";
 const TEXT: &str = "\x1b[32m";
 const COMMENT: &str = "\x1b[2m";
 const UNKNOWN: &str = "\x1b[31m";
 
+/// Ends a style.
+const PLAIN: &str = "\x1b[0m";
+
+/// A part of a text and the sequence that begins its style.
+type Styled = (Range<usize>, &'static str);
+
+/// A text with its styles.
+pub(crate) fn highlighted(text: &str, lexer: Lexer) -> String {
+    let mut shown = String::with_capacity(text.len() + 64);
+    let mut at = 0;
+    for (range, style) in styles(text, lexer) {
+        shown.push_str(&text[at..range.start]);
+        shown.push_str(style);
+        shown.push_str(&text[range.clone()]);
+        shown.push_str(PLAIN);
+        at = range.end;
+    }
+    shown.push_str(&text[at..]);
+    shown
+}
+
 /// The styles of the parts of a text.
-pub(crate) fn styles(text: &str, lexer: Lexer) -> Vec<Styled> {
+fn styles(text: &str, lexer: Lexer) -> Vec<Styled> {
     let styled = lexer.lexemes(text).into_iter().filter_map(|lexeme| {
         let found = &text[lexeme.range.clone()];
         let style = match lexeme.kind {
@@ -47,6 +70,10 @@ mod tests {
                 ("FROM", KEYWORD),
                 ("-- c", COMMENT)
             ]
+        );
+        assert_eq!(
+            highlighted("SELECT 'a' ;", Lexer::default()),
+            format!("{KEYWORD}SELECT{PLAIN} {TEXT}'a'{PLAIN} ;")
         );
         assert_eq!(styles("'open", Lexer::default()), [(0..5, TEXT)]);
     }

@@ -1,6 +1,6 @@
 //! The shell at a terminal: a prompt, an answer, the next prompt.
 
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf, time::Duration};
 
 use futures::StreamExt;
 use headwater::DataFrame;
@@ -8,18 +8,14 @@ use headwater::DataFrame;
 use super::{
     batch,
     conversation::{Answer, Conversation},
-    edit::{
-        editor::Editor,
-        history::{self, History},
-    },
+    history,
     live::table,
     look::look,
     output::{Output, is_plan, plan},
     pieces::{Piece, Place, pieces},
-    prompt,
-    terminal::{keyboard::Keyboard, raw::RawTerminal},
+    prompt::{Prompt, Typed},
+    terminal::Mode,
     vocabulary::Vocabulary,
-    wait::Person,
     words::{HELP, Word, word},
 };
 use crate::{
@@ -28,10 +24,16 @@ use crate::{
     screen::{Screen, Size},
     script,
     status::{
-        log::{self, Aside, Drawn, print_tables_aside},
+        log::{self, AbovePrompt, Aside, Drawn, print_tables_aside},
         numbers::{count, duration},
     },
 };
+
+/// How often it is looked whether there is something to tell.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// Switches off what an editor that was left to itself may have switched on: pasted text in brackets.
+const PASTE_AS_EVER: &str = "\x1b[?2004l\r\n";
 
 /// Rows of an answer that are shown.
 const ROWS: usize = 500;
@@ -47,28 +49,29 @@ pub(crate) async fn converse(
     files: &[PathBuf],
     output: Option<Output>,
 ) -> Result<(), Failure> {
-    let _raw = RawTerminal::begin()?;
+    // Whatever ends the shell, the terminal is then as it was.
+    let _mode = Mode::remembered()?;
+    let place = history::place(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"));
+    let mut prompt = Prompt::open(place)?;
+    let printer = AbovePrompt::new(prompt.printer()?);
     let mut shell = Shell {
         screen: Screen::default(),
-        person: Person {
-            keyboard: Keyboard::open()?,
-            interrupts,
-        },
+        interrupts,
         conversation,
         output,
         is_open: true,
         is_quiet: false,
     };
-    log::above(Some(Drawn::Screen(shell.screen.clone())));
+    log::above(Some(Drawn::Prompt(printer)));
     print_tables_aside(&shell.conversation.session, Aside::Out);
-    let ended = shell.talk(files).await;
+    let ended = shell.talk(&mut prompt, files).await;
     log::above(None);
     ended
 }
 
 struct Shell<'a> {
     conversation: &'a mut Conversation,
-    person: Person,
+    interrupts: Interrupts,
     screen: Screen,
     output: Option<Output>,
     /// Cleared when the shell is to end.
@@ -78,7 +81,7 @@ struct Shell<'a> {
 }
 
 impl Shell<'_> {
-    async fn talk(&mut self, files: &[PathBuf]) -> Result<(), Failure> {
+    async fn talk(&mut self, prompt: &mut Prompt, files: &[PathBuf]) -> Result<(), Failure> {
         let version = env!("CARGO_PKG_VERSION");
         exit::print(&format!(
             "headwater {version}: SQL over streams and tables. help says what there is, Ctrl-D leaves\n"
@@ -86,18 +89,37 @@ impl Shell<'_> {
         for file in files {
             Box::pin(self.read_file(file)).await;
         }
-        let place = history::place(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"));
-        let mut editor = Editor::new(History::load(place));
         while self.is_open {
-            let names = Vocabulary::of(&self.conversation.session).await;
-            let conversation = &mut *self.conversation;
-            let news = || conversation.failures();
-            let typed =
-                prompt::read(&mut self.person, &self.screen, &mut editor, &names, news).await;
-            let Some(text) = typed else { break };
-            Box::pin(self.answer(&text)).await;
+            match self.typed(prompt).await {
+                Typed::Text(text) => Box::pin(self.answer(&text)).await,
+                Typed::GivenUp => {}
+                Typed::Leave => break,
+            }
         }
         self.leave().await
+    }
+
+    /// Lets somebody type. Queries that fail meanwhile are told.
+    async fn typed(&mut self, prompt: &mut Prompt) -> Typed {
+        let names = Vocabulary::of(&self.conversation.session).await;
+        let mut typing = std::pin::pin!(prompt.read(names));
+        let mut ticks = tokio::time::interval(TELL_EVERY);
+        loop {
+            tokio::select! {
+                biased;
+                typed = &mut typing => return typed,
+                () = self.interrupts.next() => {
+                    self.say(PASTE_AS_EVER);
+                    return Typed::Leave;
+                }
+                _ = ticks.tick() => {
+                    for failure in self.conversation.failures() {
+                        // A terminal that has gone away is noticed at the next key.
+                        let _ = writeln!(Aside::Err, "{failure}");
+                    }
+                }
+            }
+        }
     }
 
     /// Does what a text says; what is wrong with it is told.
@@ -151,7 +173,7 @@ impl Shell<'_> {
         let clock = std::sync::Arc::clone(self.conversation.session.clock());
         let begun = clock.now_millis();
         let work = self.conversation.carry_out(text, piece);
-        let answer = self.person.unless_interrupted(work).await;
+        let answer = self.interrupts.or(work).await;
         let answer = answer.unwrap_or_else(|| Err(interrupted()))?;
         let took = || u64::try_from(clock.now_millis() - begun).unwrap_or(0);
         match answer {
@@ -159,12 +181,12 @@ impl Shell<'_> {
             Answer::Done => self.say(&format!("done ({})\n", duration(took()))),
             Answer::Started(started) => self.say(&format!("{}\n", started.in_words())),
             Answer::Stream(frame) => {
-                let looked = look(self.conversation, &mut self.person, &self.screen, frame);
+                let looked = look(self.conversation, &mut self.interrupts, &self.screen, frame);
                 self.is_open = Box::pin(looked).await?;
             }
             Answer::Rows(frame) => {
                 let rows = Box::pin(rows(frame, self.output.as_mut()));
-                let shown = self.person.unless_interrupted(rows).await;
+                let shown = self.interrupts.or(rows).await;
                 let (lines, rows) = shown.unwrap_or_else(|| Err(interrupted()))?;
                 self.say(&lines);
                 if let Some(rows) = rows {
@@ -191,7 +213,7 @@ impl Shell<'_> {
             ));
         }
         let stopping = self.conversation.stop();
-        match self.person.unless_interrupted(stopping).await {
+        match self.interrupts.or(stopping).await {
             Some(stopped) => {
                 for line in stopped {
                     self.say(&format!("{line}\n"));

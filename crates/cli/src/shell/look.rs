@@ -10,12 +10,16 @@ use super::{
     conversation::Conversation,
     live::Answer,
     stream_answer::{self, NAME},
-    wait::Person,
+    terminal::{Mode, any_key},
 };
 use crate::{
     exit::Failure,
-    screen::{Frame, Screen, Size},
-    status::lines,
+    interrupt::Interrupts,
+    screen::{Screen, Size},
+    status::{
+        lines,
+        log::{self, Drawn},
+    },
 };
 
 /// How often it is drawn.
@@ -29,13 +33,13 @@ const HOW_TO_END: &str = "any key ends it";
 /// `Wrong` if the query cannot run, `Failed` if it fails.
 pub(crate) async fn look(
     conversation: &mut Conversation,
-    person: &mut Person,
+    interrupts: &mut Interrupts,
     screen: &Screen,
     frame: DataFrame,
 ) -> Result<bool, Failure> {
     let name = conversation.free_name(NAME);
     conversation.board.forget(&name);
-    let starting = person.unless_interrupted(start(conversation, &name, frame));
+    let starting = interrupts.or(start(conversation, &name, frame));
     let (query, answer) = starting
         .await
         .unwrap_or_else(|| Err(Failure::failed("interrupted")))?;
@@ -46,9 +50,12 @@ pub(crate) async fn look(
         answer,
         screen,
     };
-    let goes_on = shown.until_key(person).await;
-    shown.end(person).await?;
-    Ok(goes_on)
+    let before = log::above(Some(Drawn::Screen(screen.clone())));
+    let goes_on = shown.until_key(interrupts).await;
+    let ended = shown.end(interrupts).await;
+    log::above(before);
+    ended?;
+    goes_on
 }
 
 async fn start(
@@ -78,18 +85,20 @@ struct Shown<'a> {
 
 impl Shown<'_> {
     /// Whether the shell goes on: the terminal is there, and nobody asked the process to end.
-    async fn until_key(&self, person: &mut Person) -> bool {
+    async fn until_key(&self, interrupts: &mut Interrupts) -> Result<bool, Failure> {
+        let _raw = Mode::raw()?;
+        let mut key = std::pin::pin!(any_key());
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 biased;
-                key = person.keyboard.next() => return key.is_some(),
-                () = person.interrupts.next() => return false,
-                _ = self.query.await_termination() => return true,
+                is_there = &mut key => return Ok(is_there),
+                () = interrupts.next() => return Ok(false),
+                _ = self.query.await_termination() => return Ok(true),
                 _ = ticks.tick() => {
                     let rows = self.lines(&self.status());
-                    self.screen.draw(Frame { rows, cursor: None });
+                    self.screen.draw(rows);
                 }
             }
         }
@@ -113,21 +122,15 @@ impl Shown<'_> {
     }
 
     /// Stops the query and leaves what it has answered on the terminal.
-    async fn end(self, person: &mut Person) -> Result<(), Failure> {
+    async fn end(self, interrupts: &mut Interrupts) -> Result<(), Failure> {
         let is_long = [String::from(
             "stopping: the running epoch is finished first; Ctrl-C leaves it to itself",
         )];
-        self.screen.draw(Frame {
-            rows: self.lines(&is_long),
-            cursor: None,
-        });
+        self.screen.draw(self.lines(&is_long));
         // Its error is told below; an epoch that is left to itself ends beside the shell.
-        let _ = person.unless_interrupted(self.query.stop()).await;
+        let _ = interrupts.or(self.query.stop()).await;
         let totals = self.conversation.board.totals(&self.name);
-        self.screen.draw(Frame {
-            rows: self.lines(&[lines::summary(&totals)]),
-            cursor: None,
-        });
+        self.screen.draw(self.lines(&[lines::summary(&totals)]));
         self.screen.leave();
         match self.query.exception() {
             Some(error) => Err(Failure::failed(error.to_string())),

@@ -5,17 +5,16 @@
 //! | [`pieces`] | a text cut into statements |
 //! | [`conversation`] | the session, what was said in it, and the queries that run beside |
 //! | [`batch`], [`input`], [`output`] | statements without anybody at a terminal, and rows as a script reads them |
-//! | [`interactive`], [`prompt`], [`wait`] | statements of somebody at a terminal |
-//! | [`terminal`], [`edit`] | keys, and the text that they write |
+//! | [`interactive`], [`prompt`], [`history`], [`terminal`] | statements of somebody at a terminal |
 //! | [`vocabulary`], [`complete`], [`highlight`], [`private`], [`words`] | what is known of that text |
 //! | [`stream_answer`], [`look`], [`live`], [`grid`] | a query over streams whose rows come here, and how they are drawn |
 
 pub(crate) mod batch;
 mod complete;
 pub(crate) mod conversation;
-mod edit;
 mod grid;
 mod highlight;
+mod history;
 mod input;
 pub(crate) mod interactive;
 mod live;
@@ -27,5 +26,4 @@ mod prompt;
 mod stream_answer;
 pub(crate) mod terminal;
 mod vocabulary;
-mod wait;
 mod words;

@@ -1,168 +1,200 @@
 //! The prompt: a text is typed until it is complete.
+//!
+//! rustyline edits the text, remembers it and searches in what it remembers; what it asks about SQL is answered here.
 
-use std::time::Duration;
+use std::{borrow::Cow, io, path::PathBuf};
 
-use console::{measure_text_width, truncate_str};
 use headwater::sql::statement::Lexer;
+use rustyline::{
+    CompletionType, Config, Context, Editor, ExternalPrinter, Helper,
+    completion::Completer,
+    error::ReadlineError,
+    highlight::{CmdKind, Highlighter},
+    hint::Hinter,
+    history::FileHistory,
+    validate::{ValidationContext, ValidationResult, Validator},
+};
 
 use super::{
     complete::complete,
-    edit::{
-        editor::{Completion, Editor, Language, Outcome},
-        layout::{Prompts, layout},
-    },
-    highlight::styles,
+    highlight::highlighted,
     pieces::{Place, pieces},
     private::is_private,
     vocabulary::Vocabulary,
-    wait::Person,
     words::word,
 };
-use crate::{
-    exit,
-    screen::{Screen, Size},
-    status::log::colours_allowed,
-};
+use crate::{exit::Failure, status::log::colours_allowed};
 
-const FIRST: &str = "headwater> ";
-const MORE: &str = "        -> ";
+const PROMPT: &str = "headwater> ";
 
-/// How often it is looked whether there is something to tell.
-const TELL_EVERY: Duration = Duration::from_millis(500);
+/// Entries that are remembered.
+const REMEMBERED: usize = 1_000;
 
-/// Candidates that are shown at most.
-const CANDIDATES: usize = 200;
+/// What came of a prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Typed {
+    /// A complete text.
+    Text(String),
+    /// It was given up.
+    GivenUp,
+    /// The shell is to end.
+    Leave,
+}
+
+/// The prompt, and where what is typed is remembered.
+pub(crate) struct Prompt {
+    /// Away while somebody types.
+    editor: Option<Editor<Sql, FileHistory>>,
+    history: Option<PathBuf>,
+}
+
+impl Prompt {
+    /// A prompt at the terminal of standard input and output, with what was typed before in this shell and in others.
+    ///
+    /// # Errors
+    /// `Failed` if the terminal cannot be used.
+    pub(crate) fn open(history: Option<PathBuf>) -> Result<Self, Failure> {
+        let failed =
+            |error: ReadlineError| Failure::failed(format!("cannot use the terminal: {error}"));
+        let config = Config::builder()
+            .max_history_size(REMEMBERED)
+            .and_then(|config| config.history_ignore_dups(true))
+            .map_err(failed)?
+            .completion_type(CompletionType::List)
+            .bracketed_paste(true)
+            .build();
+        let mut editor = Editor::with_config(config).map_err(failed)?;
+        if let Some(file) = &history {
+            // There may be none yet; without one nothing is remembered.
+            let _ = editor.load_history(file);
+        }
+        Ok(Self {
+            editor: Some(editor),
+            history,
+        })
+    }
+
+    /// Writes above what is being typed.
+    ///
+    /// # Errors
+    /// `Failed` if the terminal cannot be used.
+    pub(crate) fn printer(&mut self) -> Result<Box<dyn ExternalPrinter + Send>, Failure> {
+        let editor = self.editor.as_mut();
+        let printer = editor.map(|editor| editor.create_external_printer());
+        match printer {
+            Some(Ok(printer)) => Ok(Box::new(printer)),
+            Some(Err(error)) => Err(Failure::failed(format!("cannot use the terminal: {error}"))),
+            None => Err(Failure::failed("somebody is typing")),
+        }
+    }
+
+    /// Lets somebody type, in a thread of its own. If the future is dropped, that thread goes on reading: there is to be no
+    /// other prompt then.
+    pub(crate) async fn read(&mut self, names: Vocabulary) -> Typed {
+        let Some(mut editor) = self.editor.take() else {
+            return Typed::Leave;
+        };
+        let typing = tokio::task::spawn_blocking(move || {
+            let lexer = names.lexer;
+            editor.set_helper(Some(Sql { names }));
+            let typed = editor.readline(PROMPT);
+            (editor, lexer, typed)
+        });
+        let Ok((mut editor, lexer, typed)) = typing.await else {
+            return Typed::Leave;
+        };
+        let typed = match typed {
+            Ok(text) => {
+                if !text.trim().is_empty() && !is_private(&text, lexer) {
+                    self.remember(&mut editor, &text);
+                }
+                Typed::Text(text)
+            }
+            Err(ReadlineError::Interrupted) => Typed::GivenUp,
+            // The end of the input, or a terminal that has gone away.
+            Err(_) => Typed::Leave,
+        };
+        self.editor = Some(editor);
+        typed
+    }
+
+    /// Remembers a text, in the file at once: several shells share it.
+    fn remember(&self, editor: &mut Editor<Sql, FileHistory>, text: &str) {
+        let Ok(true) = editor.add_history_entry(text) else {
+            return;
+        };
+        let Some(file) = &self.history else { return };
+        let mut kept = || -> io::Result<()> {
+            if let Some(folder) = file.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            editor.append_history(file).map_err(io::Error::other)
+        };
+        // Where nothing can be written nothing is remembered.
+        let _ = kept();
+    }
+}
 
 /// SQL, and the words of the shell.
-struct Sql<'a> {
-    names: &'a Vocabulary,
+struct Sql {
+    names: Vocabulary,
 }
 
-impl Language for Sql<'_> {
+impl Sql {
     fn is_complete(&self, text: &str) -> bool {
-        if text.trim().is_empty() || word(text).is_some() {
-            return true;
-        }
-        let cut = pieces(text, Place::START, self.names.lexer);
-        cut.rest.is_none() || !cut.can_go_on
-    }
-
-    fn complete(&self, text: &str, cursor: usize) -> Completion {
-        complete(text, cursor, self.names)
-    }
-
-    fn is_private(&self, text: &str) -> bool {
-        is_private(text, self.names.lexer)
+        is_complete(text, self.names.lexer)
     }
 }
 
-/// Lets somebody type; nothing if the shell is to end. `news` gives what is to be told meanwhile.
-pub(crate) async fn read(
-    person: &mut Person,
-    screen: &Screen,
-    editor: &mut Editor,
-    names: &Vocabulary,
-    mut news: impl FnMut() -> Vec<String>,
-) -> Option<String> {
-    let language = Sql { names };
-    let mut ticks = tokio::time::interval(TELL_EVERY);
-    editor.reset();
-    loop {
-        if !person.keyboard.has_more() {
-            draw(screen, editor, names.lexer, false);
-        }
-        let key = tokio::select! {
-            biased;
-            key = person.keyboard.next() => key,
-            () = person.interrupts.next() => None,
-            _ = ticks.tick() => {
-                for line in news() {
-                    screen.above(|| eprintln!("{line}"));
-                }
-                continue;
-            }
-        };
-        let Some(key) = key else {
-            screen.leave();
-            return None;
-        };
-        match editor.press(key, &language) {
-            Outcome::Edited => {}
-            Outcome::Accepted(text) => {
-                draw(screen, editor, names.lexer, true);
-                screen.leave();
-                return Some(text);
-            }
-            Outcome::GivenUp => {
-                let end = editor.buffer.text().len();
-                editor.buffer.move_to(end);
-                editor.buffer.insert("^C");
-                draw(screen, editor, names.lexer, true);
-                screen.leave();
-                editor.reset();
-            }
-            Outcome::Leave => {
-                screen.leave();
-                return None;
-            }
-            Outcome::Cleared => screen.clear(),
-            Outcome::Candidates(candidates) => {
-                let lines = in_columns(&candidates, Size::now().columns);
-                // Who cannot see it cannot choose.
-                let _ = screen.above(|| exit::print(&lines));
-            }
-        }
+/// Whether Enter ends a text.
+fn is_complete(text: &str, lexer: Lexer) -> bool {
+    if text.trim().is_empty() || word(text).is_some() {
+        return true;
+    }
+    let cut = pieces(text, Place::START, lexer);
+    cut.rest.is_none() || !cut.can_go_on
+}
+
+impl Helper for Sql {}
+
+impl Hinter for Sql {
+    type Hint = String;
+}
+
+impl Validator for Sql {
+    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        Ok(match self.is_complete(context.input()) {
+            true => ValidationResult::Valid(None),
+            false => ValidationResult::Incomplete,
+        })
     }
 }
 
-/// Draws the text; with the cursor behind it if it is done.
-fn draw(screen: &Screen, editor: &Editor, lexer: Lexer, is_done: bool) {
-    let found = editor.search();
-    let first = match found {
-        Some((wanted, true)) => format!("search '{wanted}': "),
-        Some((wanted, false)) => format!("nothing with '{wanted}': "),
-        None => FIRST.to_owned(),
-    };
-    let text = editor.buffer.text();
-    let cursor = if is_done {
-        text.len()
-    } else {
-        editor.buffer.cursor()
-    };
-    let styles = match colours_allowed() {
-        true => styles(text, lexer),
-        false => Vec::new(),
-    };
-    let prompts = Prompts {
-        first: &first,
-        more: MORE,
-    };
-    screen.draw(layout(prompts, text, cursor, &styles, Size::now()));
+impl Completer for Sql {
+    type Candidate = String;
+
+    fn complete(
+        &self,
+        text: &str,
+        cursor: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        let found = complete(text, cursor, &self.names);
+        Ok((found.range.start, found.candidates))
+    }
 }
 
-/// Words side by side, down and then right, a line break at the end.
-fn in_columns(words: &[String], columns: usize) -> String {
-    let shown = &words[..words.len().min(CANDIDATES)];
-    let widths = shown.iter().map(|word| measure_text_width(word));
-    let width = widths.max().unwrap_or(0).min(columns - 3) + 2;
-    let across = ((columns - 1) / width).max(1);
-    let down = shown.len().div_ceil(across).max(1);
-    let mut text = String::new();
-    for row in 0..down {
-        let words = shown.iter().skip(row).step_by(down);
-        let cells = words.map(|word| {
-            let word = truncate_str(word, width - 2, "…");
-            let blanks = " ".repeat(width - measure_text_width(&word));
-            format!("{word}{blanks}")
-        });
-        let line: String = cells.collect();
-        text.push_str(line.trim_end());
-        text.push('\n');
+impl Highlighter for Sql {
+    fn highlight<'t>(&self, text: &'t str, _: usize) -> Cow<'t, str> {
+        match colours_allowed() {
+            true => Cow::Owned(highlighted(text, self.names.lexer)),
+            false => Cow::Borrowed(text),
+        }
     }
-    if words.len() > shown.len() {
-        text.push_str(&format!("… and {} more\n", words.len() - shown.len()));
+
+    fn highlight_char(&self, _: &str, _: usize, _: CmdKind) -> bool {
+        colours_allowed()
     }
-    text
 }
 
 #[cfg(test)]
@@ -171,8 +203,6 @@ mod tests {
 
     #[test]
     fn a_statement_is_complete_with_its_semicolon() {
-        let names = Vocabulary::default();
-        let language = Sql { names: &names };
         for (text, complete) in [
             ("", true),
             ("quit", true),
@@ -185,21 +215,7 @@ mod tests {
             ("SELECT `a;", false),
             ("SELECT 1 /* ;", false),
         ] {
-            assert_eq!(language.is_complete(text), complete, "{text}");
+            assert_eq!(is_complete(text, Lexer::default()), complete, "{text}");
         }
-    }
-
-    #[test]
-    fn candidates_stand_side_by_side() {
-        let words = |words: &[&str]| -> Vec<String> {
-            words.iter().map(|word| (*word).to_owned()).collect()
-        };
-        let some = words(&["a", "bb", "ccc", "d", "e"]);
-        assert_eq!(in_columns(&some, 16), "a    ccc  e\nbb   d\n");
-        assert_eq!(in_columns(&some, 6), "a\nbb\nccc\nd\ne\n");
-        let long = words(&["0123456789"]);
-        assert_eq!(in_columns(&long, 8), "0123…\n");
-        let many: Vec<String> = (0..300).map(|n| n.to_string()).collect();
-        assert!(in_columns(&many, 80).ends_with("… and 100 more\n"));
     }
 }

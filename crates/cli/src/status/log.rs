@@ -11,6 +11,7 @@ use headwater::{
 };
 use indicatif::MultiProgress;
 use parking_lot::Mutex;
+use rustyline::ExternalPrinter;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use crate::screen::Screen;
@@ -23,13 +24,51 @@ static ABOVE: Mutex<Option<Drawn>> = Mutex::new(None);
 pub(crate) enum Drawn {
     /// The live status of a run.
     Status(MultiProgress),
-    /// The prompt of the shell, or a live table.
+    /// A live table of the shell.
     Screen(Screen),
+    /// The prompt of the shell.
+    Prompt(AbovePrompt),
 }
 
-/// From now on what is written here goes above this; `None` ends that.
-pub(crate) fn above(drawn: Option<Drawn>) {
-    *ABOVE.lock() = drawn;
+/// Prints above what somebody is typing, line by line.
+#[derive(Clone)]
+pub(crate) struct AbovePrompt(Arc<Mutex<Lines>>);
+
+struct Lines {
+    printer: Box<dyn ExternalPrinter + Send>,
+    /// A line whose end has not come yet.
+    begun: Vec<u8>,
+}
+
+impl std::fmt::Debug for AbovePrompt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AbovePrompt")
+    }
+}
+
+impl AbovePrompt {
+    /// Through this printer.
+    pub(crate) fn new(printer: Box<dyn ExternalPrinter + Send>) -> Self {
+        let begun = Vec::new();
+        Self(Arc::new(Mutex::new(Lines { printer, begun })))
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut lines = self.0.lock();
+        lines.begun.extend_from_slice(bytes);
+        if let Some(end) = lines.begun.iter().rposition(|byte| *byte == b'\n') {
+            let rest = lines.begun.split_off(end + 1);
+            let whole = std::mem::replace(&mut lines.begun, rest);
+            let whole = String::from_utf8_lossy(&whole).into_owned();
+            lines.printer.print(whole).map_err(io::Error::other)?;
+        }
+        Ok(bytes.len())
+    }
+}
+
+/// From now on what is written here goes above this; `None` ends that. Gives what was above which it went before.
+pub(crate) fn above(drawn: Option<Drawn>) -> Option<Drawn> {
+    std::mem::replace(&mut *ABOVE.lock(), drawn)
 }
 
 /// Does something to the terminal while what is drawn there is out of the way.
@@ -38,7 +77,7 @@ pub(crate) fn aside<T>(write: impl FnOnce() -> T) -> T {
     match drawn {
         Some(Drawn::Status(status)) => status.suspend(write),
         Some(Drawn::Screen(screen)) => screen.above(write),
-        None => write(),
+        Some(Drawn::Prompt(_)) | None => write(),
     }
 }
 
@@ -63,6 +102,9 @@ pub(crate) enum Aside {
 
 impl Write for Aside {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(Drawn::Prompt(prompt)) = ABOVE.lock().clone() {
+            return prompt.write(bytes);
+        }
         aside(|| match self {
             Self::Out => io::stdout().write(bytes),
             Self::Err => io::stderr().write(bytes),

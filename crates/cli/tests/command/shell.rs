@@ -345,7 +345,6 @@ mod terminal {
         };
         terminal.shows("headwater> ");
         terminal.press("SELECT 1 +\r");
-        terminal.shows("        -> ");
         terminal.press("1 AS two;\r");
         terminal.shows("|   2 |");
         terminal.shows("1 row (");
@@ -355,7 +354,7 @@ mod terminal {
         terminal.shows("headwater> ");
         terminal.press("SELECT host, count(*) AS n FROM lo\t");
         terminal.shows("logs");
-        terminal.press("GROUP BY host ORDER BY host;\r");
+        terminal.press(" GROUP BY host ORDER BY host;\r");
         terminal.shows("| a    | 60 |");
         terminal.press("q");
         terminal.shows("120 rows in");

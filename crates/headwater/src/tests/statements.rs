@@ -468,3 +468,25 @@ async fn windows_of_a_table_function_have_their_parts_by_every_name() {
     }
     drop(stream);
 }
+
+#[tokio::test]
+async fn a_window_has_the_name_that_it_is_asked_for_by() {
+    for spark in [false, true] {
+        let session = Session::builder().spark_functions(spark).build();
+        let session = session.expect("a session");
+        let stream = MemoryStream::new("logs", schema());
+        session.connectors().register_memory_stream(&stream);
+        run(&session, CLICKS).await.expect("defined");
+        let inner = "SELECT window, window.start, count(*) AS n FROM clicks GROUP BY window(time, '10 seconds')";
+        let frame = session.sql(inner).await.expect("planned");
+        let names: Vec<&str> = frame
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| f.name().as_str())
+            .collect();
+        assert_eq!(names, ["window", "start", "n"], "spark: {spark}");
+        let outer = format!("SELECT window.end, n FROM ({inner}) AS counted WHERE n > 1");
+        session.sql(&outer).await.expect("its name is known above");
+    }
+}
