@@ -22,11 +22,11 @@ mod tests {
             let place = place(state.map(OsString::from), home.map(OsString::from));
             place.map(|place| place.display().to_string())
         };
-        let in_home = Some("/home/a/.local/state/headwater/history".to_owned());
-        assert_eq!(place(None, Some("/home/a")), in_home);
-        assert_eq!(place(Some("relative"), Some("/home/a")), in_home);
+        let in_home = Some("/h/.local/state/headwater/history".to_owned());
+        assert_eq!(place(None, Some("/h")), in_home);
+        assert_eq!(place(Some("relative"), Some("/h")), in_home);
         assert_eq!(
-            place(Some("/s"), Some("/home/a")),
+            place(Some("/s"), Some("/h")),
             Some("/s/headwater/history".to_owned())
         );
         assert_eq!(place(None, None), None);
