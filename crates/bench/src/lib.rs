@@ -3,9 +3,11 @@
 //! [`data`] writes the event files, [`queries`] says what is asked of them, once for a stream and once for a finished
 //! table, [`batch`] lets DataFusion answer over all files as one batch, which is the limit that a streaming engine on
 //! top of it can reach, and [`nexmark`] sums up what a streaming run reported. Every run is one
-//! [`report::Measurement`], a line of JSON. [`state_size`] measures an epoch beside states of different sizes.
+//! [`report::Measurement`], a line of JSON. [`compare`] runs them in turns, Spark too, and sets the figures beside the
+//! targets. [`state_size`] measures an epoch beside states of different sizes.
 
 pub mod batch;
+pub mod compare;
 pub mod data;
 pub mod machine;
 pub mod nexmark;

@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use headwater_bench::{
     batch,
+    compare::{self, CompareArguments},
     data::{self, DataSize},
     nexmark, queries,
     state_size::{self, Operator},
@@ -45,6 +46,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         repeat: u32,
     },
+    /// Let headwater, DataFusion's batch and Spark answer in turns, and print who is how fast beside the targets.
+    Compare(CompareArguments),
     /// Measure an epoch of 1,000 rows beside states of different sizes.
     StateSize {
         /// Keys in state, separated by commas; multiples of 2,000.
@@ -103,6 +106,7 @@ fn run(command: Command) -> Result<()> {
             }
             Ok(())
         }),
+        Command::Compare(arguments) => compare::run(&arguments, &mut |line| print_line(line)),
         Command::StateSize { keys, epochs } => runtime()?.block_on(async {
             let clock = SystemClock::default();
             for operator in Operator::ALL {

@@ -1,10 +1,11 @@
 //! One line of JSON for each query that ran, with the field names that the other engines' scripts print.
 
 use headwater_core::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// How one query went. Fields that mean nothing for an engine are null.
-#[derive(Debug, Clone, Default, Serialize)]
+/// How one query went. Fields that mean nothing for an engine are null or left out.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Measurement {
     /// Who answered.
     pub engine: String,
