@@ -88,6 +88,28 @@ impl Folder {
         Ok(files)
     }
 
+    /// Of paths that the system has named, those that a listing would find and `is_known` does not know; none if only a
+    /// listing can tell. Paths that are gone are left out.
+    pub(crate) async fn look_at(
+        &self,
+        paths: Vec<PathBuf>,
+        rules: &Arc<ListRules>,
+        is_known: IsKnown,
+        cost: &ListingCost,
+    ) -> Result<Option<Vec<FileEntry>>> {
+        let Self::Local(root) = self else {
+            return Ok(None);
+        };
+        if paths.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let (root, rules) = (root.clone(), Arc::clone(rules));
+        let files = aside(move || Ok(look_at_local(&root, &rules, &*is_known, paths))).await?;
+        let examined = files.as_ref().map_or(0, Vec::len);
+        cost.examined.fetch_add(examined as u64, Ordering::Relaxed);
+        Ok(files)
+    }
+
     /// The files as they are now, where they are not as they were listed: a file that could not be read may have been
     /// replaced since. One that is gone stays as it was, and fails when it is read.
     pub(crate) async fn as_they_are(&self, listed: Vec<FileEntry>) -> Result<Vec<FileEntry>> {
@@ -355,6 +377,42 @@ fn list_local(
         }
     }
     Ok(files)
+}
+
+/// Examines these paths only; none if one of them is a folder or not to be understood.
+fn look_at_local(
+    root: &Path,
+    rules: &ListRules,
+    is_known: &(dyn Fn(&str) -> bool + Send + Sync),
+    mut paths: Vec<PathBuf>,
+) -> Option<Vec<FileEntry>> {
+    let root = std::path::absolute(root).ok()?;
+    // A file that is created, written and closed is named more than once.
+    paths.sort_unstable();
+    paths.dedup();
+    let mut files = Vec::new();
+    for absolute in paths {
+        let path = absolute.strip_prefix(&root).ok()?.to_str()?;
+        let (_, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let may_be_file = rules.admits(path) && !is_known(path);
+        if !may_be_file && !rules.admits_folder(name) {
+            continue;
+        }
+        let Ok(metadata) = fs::metadata(&absolute) else {
+            continue;
+        };
+        if metadata.is_dir() {
+            return None;
+        }
+        if may_be_file && metadata.len() > 0 {
+            files.push(FileEntry {
+                path: path.to_owned(),
+                size: metadata.len(),
+                modified: modified_millis(&metadata),
+            });
+        }
+    }
+    Some(files)
 }
 
 fn list_error(folder: &Path, error: std::io::Error) -> Error {

@@ -2,8 +2,9 @@
 //!
 //! An offset is a number of files. Which files those are stands in the plan record (`splits`); once an increment is
 //! acknowledged its names move to the source's own list (`ledger`), off the path that an epoch waits for. Between
-//! listings the backlog of the last one is consumed (`intake`), and known names are not examined again, so that an
-//! epoch costs what it takes, however many files the folder holds.
+//! listings the backlog of the last one is consumed (`intake`), known names are not examined again, and where the system
+//! tells the names of new files (`watch`) only these are examined, so that an epoch costs what it takes, however many
+//! files the folder holds.
 //!
 //! Files that change after they were listed are not noticed, except that reading more than is there is an error. An
 //! epoch that runs again after a restart takes its files as they are then, so that a damaged one can be replaced.
@@ -14,6 +15,7 @@ mod decode;
 mod folder;
 mod intake;
 mod ledger;
+mod mark;
 mod options;
 mod provider;
 mod rules;
@@ -42,7 +44,7 @@ use parking_lot::RwLock;
 pub use provider::FileSourceProvider;
 
 use decode::FileReader;
-use folder::ListingCost;
+use folder::{IsKnown, ListingCost};
 use intake::{Intake, Limits};
 use ledger::Ledger;
 use rules::ListRules;
@@ -66,18 +68,36 @@ pub struct FileSource {
 }
 
 impl FileSource {
+    /// Finds what is new: by the names that the system has told, or else by a listing.
+    async fn look(&self) -> Result<()> {
+        if let Some((started, paths)) = self.watch.named(&self.clock).await {
+            let folder = &self.reader.folder;
+            let found = folder.look_at(paths, &self.rules, self.known(), &self.cost);
+            let found = found.await?;
+            self.watch.end_look(&started, found.is_some());
+            if let Some(found) = found {
+                self.intake.write().add(found);
+                return Ok(());
+            }
+        }
+        self.list().await
+    }
+
     async fn list(&self) -> Result<()> {
         let started = self.watch.start_listing(&self.clock);
-        let intake = Arc::clone(&self.intake);
-        let known = Arc::new(move |path: &str| intake.read().is_known(path));
         let found = self
             .reader
             .folder
-            .list(&self.rules, known, &self.cost)
+            .list(&self.rules, self.known(), &self.cost)
             .await?;
         self.intake.write().add(found);
-        self.watch.end_listing(started, &self.clock);
+        self.watch.end_listing(&started, &self.clock);
         Ok(())
+    }
+
+    fn known(&self) -> IsKnown {
+        let intake = Arc::clone(&self.intake);
+        Arc::new(move |path: &str| intake.read().is_known(path))
     }
 }
 
@@ -114,7 +134,10 @@ impl Source for FileSource {
         let must_look =
             !has_backlog || admission == Admission::All || self.reader.options.intake.latest_first;
         if must_look && !self.frozen.load(Ordering::Acquire) {
-            self.list().await?;
+            match admission {
+                Admission::Configured => self.look().await?,
+                Admission::All => self.list().await?,
+            }
         }
         let detail = {
             let mut intake = self.intake.write();

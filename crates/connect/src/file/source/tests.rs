@@ -329,14 +329,108 @@ async fn a_backlog_costs_one_listing_and_known_files_are_not_examined_again() {
             source.cost.examined.load(Ordering::Relaxed),
         )
     };
-    // One listing for the backlog, one that found nothing more.
-    assert_eq!(cost(&source), (2, 500));
+    // One listing for the backlog; then the system tells by name, where it can, that there is nothing more.
+    let told = cfg!(target_os = "linux");
+    assert_eq!(cost(&source), (if told { 1 } else { 2 }, 500));
     fs::write(folder.path().join("new"), "x\n").expect("a file");
     next(&source, start.as_ref())
         .await
         .expect("discover")
         .expect("the new file");
-    assert_eq!(cost(&source), (3, 501));
+    assert_eq!(cost(&source), (if told { 1 } else { 3 }, 501));
+}
+
+/// A source over text files whose clock the test moves.
+async fn watching(folder: &Path, pairs: &[(&str, &str)]) -> (super::FileSource, Arc<ManualClock>) {
+    let path = folder.to_str().expect("UTF-8");
+    let provider = FileSourceProvider::try_new(FileFormat::Text, None, path, options(pairs))
+        .expect("a provider");
+    let clock = Arc::new(ManualClock::at(0));
+    let context = SourceContext {
+        clock: Arc::clone(&clock) as _,
+        ..context()
+    };
+    (provider.start(context).await.expect("a source"), clock)
+}
+
+/// The names in the increment that is discovered now, which is taken.
+async fn found(source: &super::FileSource, end: &mut Option<Offset>) -> Vec<String> {
+    let Some(range) = next(source, end.as_ref()).await.expect("discover") else {
+        return Vec::new();
+    };
+    let (_, files) = super::splits::files(&range).expect("files");
+    *end = Some(range.end);
+    files.into_iter().map(|file| file.path).collect()
+}
+
+#[tokio::test]
+async fn whatever_way_a_file_appears_it_is_found_at_once() {
+    let folder = TempDir::new().expect("a folder");
+    let elsewhere = TempDir::new_in(folder.path().parent().expect("a parent")).expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let (source, _clock) = watching(folder.path(), &[]).await;
+    let mut end = None;
+    assert!(found(&source, &mut end).await.is_empty());
+    // Written in place.
+    fs::write(path("a"), "x\n").expect("a file");
+    assert_eq!(found(&source, &mut end).await, ["a"]);
+    // Hidden, then renamed; one that stays hidden; one that is empty.
+    fs::write(path("_b"), "x\n").expect("a file");
+    fs::rename(path("_b"), path("b")).expect("a name");
+    fs::write(path("_c"), "x\n").expect("a file");
+    fs::write(path("empty"), "").expect("a file");
+    assert_eq!(found(&source, &mut end).await, ["b"]);
+    // Filled later.
+    fs::write(path("empty"), "x\n").expect("a file");
+    assert_eq!(found(&source, &mut end).await, ["empty"]);
+    // Linked, and moved in from elsewhere.
+    fs::hard_link(path("_c"), path("d")).expect("a link");
+    fs::write(elsewhere.path().join("e"), "x\n").expect("a file");
+    fs::rename(elsewhere.path().join("e"), path("e")).expect("a name");
+    assert_eq!(found(&source, &mut end).await, ["d", "e"]);
+    // A folder made here, and one that is moved in with what it holds.
+    fs::create_dir(path("day=1")).expect("a folder");
+    fs::write(path("day=1/f"), "x\n").expect("a file");
+    assert_eq!(found(&source, &mut end).await, ["day=1/f"]);
+    fs::create_dir(elsewhere.path().join("day=2")).expect("a folder");
+    fs::write(elsewhere.path().join("day=2/g"), "x\n").expect("a file");
+    fs::rename(elsewhere.path().join("day=2"), path("day=2")).expect("a name");
+    assert_eq!(found(&source, &mut end).await, ["day=2/g"]);
+    fs::write(path("day=2/h"), "x\n").expect("a file");
+    assert_eq!(found(&source, &mut end).await, ["day=2/h"]);
+    assert!(found(&source, &mut end).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_folder_is_listed_by_the_clock_even_where_names_are_told() {
+    let folder = TempDir::new().expect("a folder");
+    let (source, clock) = watching(folder.path(), &[("pollInterval", "5s")]).await;
+    let listings = || source.cost.listings.load(Ordering::Relaxed);
+    let mut end = None;
+    for (millis, listed) in [(0, 1), (4_999, 1), (1, 2), (4_999, 2), (1, 3)] {
+        clock.advance(millis);
+        assert!(found(&source, &mut end).await.is_empty());
+        if cfg!(target_os = "linux") {
+            assert_eq!(listings(), listed, "after {millis} more milliseconds");
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_new_folder_listings_go_on_until_its_files_are_heard_of() {
+    let folder = TempDir::new().expect("a folder");
+    let (source, clock) = watching(folder.path(), &[("pollInterval", "60s")]).await;
+    let listings = || source.cost.listings.load(Ordering::Relaxed);
+    let mut end = None;
+    assert!(found(&source, &mut end).await.is_empty());
+    fs::create_dir(folder.path().join("day=1")).expect("a folder");
+    for (millis, listed) in [(0, 2), (500, 3), (499, 4), (1, 5), (1, 5), (1_000, 5)] {
+        clock.advance(millis);
+        assert!(found(&source, &mut end).await.is_empty());
+        if cfg!(target_os = "linux") {
+            assert_eq!(listings(), listed, "after {millis} more milliseconds");
+        }
+    }
 }
 
 #[tokio::test]
