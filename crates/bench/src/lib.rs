@@ -4,10 +4,12 @@
 //! table, [`batch`] lets DataFusion answer over all files as one batch, which is the limit that a streaming engine on
 //! top of it can reach, and [`nexmark`] sums up what a streaming run reported. Every run is one
 //! [`report::Measurement`], a line of JSON. [`compare`] runs them in turns, Spark too, and sets the figures beside the
-//! targets. [`state_size`] measures an epoch beside states of different sizes.
+//! targets. [`state_size`] measures an epoch beside states of different sizes, and [`curves`] how costs grow, each beside
+//! its target.
 
 pub mod batch;
 pub mod compare;
+pub mod curves;
 pub mod data;
 pub mod machine;
 pub mod nexmark;

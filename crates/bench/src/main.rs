@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use headwater_bench::{
     batch,
     compare::{self, CompareArguments},
+    curves::{self, part::Part},
     data::{self, DataSize},
     nexmark, queries,
     state_size::{self, Operator},
@@ -56,6 +57,28 @@ enum Command {
         /// Epochs to measure.
         #[arg(long, default_value_t = 200)]
         epochs: i64,
+    },
+    /// Measure how costs grow, each curve beside its target: JSON lines, then a table.
+    Curve {
+        /// The curves, separated by commas; all if none is given: epoch-keys, memory, restore, durability, listing,
+        /// threads, startup.
+        #[arg(value_delimiter = ',')]
+        name: Vec<String>,
+        /// Tiny sizes, to see that everything runs.
+        #[arg(long)]
+        smoke: bool,
+        /// A folder written by `data` whose files hold 460,000 bids each; made if not given.
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// The `headwater` command; the one beside this program if not given.
+        #[arg(long)]
+        headwater: Option<PathBuf>,
+    },
+    /// Measure a part of a curve in this process; `curve` starts it.
+    #[command(hide = true)]
+    CurvePart {
+        /// What to measure.
+        request: String,
     },
     /// Let headwater answer in epochs, exactly once, with a checkpoint on the local disk.
     Nexmark {
@@ -117,6 +140,35 @@ fn run(command: Command) -> Result<()> {
             }
             Ok(())
         }),
+        Command::Curve {
+            name,
+            smoke,
+            data,
+            headwater,
+        } => {
+            let options = curves::Options {
+                smoke,
+                data,
+                headwater,
+            };
+            let clock = SystemClock::default();
+            let mut findings = Vec::new();
+            for curve in curves::select(&name)? {
+                let measured = curve.measure(&options, &clock)?;
+                for point in &measured.points {
+                    print_line(&serde_json::to_string(point)?);
+                }
+                findings.extend(measured.findings.into_iter().map(|it| (curve.name, it)));
+            }
+            print_line(&curves::table(
+                findings.iter().map(|(name, it)| (*name, it)),
+            ));
+            Ok(())
+        }
+        Command::CurvePart { request } => {
+            print_line(&Part::answer(&request, &SystemClock::default())?);
+            Ok(())
+        }
         Command::Nexmark {
             data,
             query,

@@ -46,7 +46,7 @@ pub async fn run(
         checkpoint: storage(&checkpoint)?,
         out: storage(&out)?,
     };
-    let session = session()?;
+    let session = session(None)?;
     for table in query.inputs {
         register(&session, dir, *table, files_per_trigger)?;
     }
@@ -76,9 +76,9 @@ pub async fn run(
 }
 
 /// Where the query writes.
-struct Stores {
-    checkpoint: Arc<CountedStorage>,
-    out: Arc<CountedStorage>,
+pub(crate) struct Stores {
+    pub(crate) checkpoint: Arc<CountedStorage>,
+    pub(crate) out: Arc<CountedStorage>,
 }
 
 impl Stores {
@@ -92,8 +92,9 @@ fn storage(folder: &Path) -> Result<Arc<CountedStorage>> {
     Ok(Arc::new(storage))
 }
 
-fn session() -> Result<Session> {
+pub(crate) fn session(state_partitions: Option<usize>) -> Result<Session> {
     let settings = Settings {
+        state_partitions,
         // Every epoch's report counts.
         progress_history: usize::MAX,
         ..Settings::default()
@@ -101,7 +102,12 @@ fn session() -> Result<Session> {
     Session::builder().settings(settings).build()
 }
 
-fn register(session: &Session, dir: &Path, table: Table, files_per_trigger: u32) -> Result<()> {
+pub(crate) fn register(
+    session: &Session,
+    dir: &Path,
+    table: Table,
+    files_per_trigger: u32,
+) -> Result<()> {
     let folder = dir.join(table.name());
     if !folder.is_dir() {
         return Err(Error::invalid(format!(
@@ -117,7 +123,7 @@ fn register(session: &Session, dir: &Path, table: Table, files_per_trigger: u32)
     session.register_view(table.name(), stream)
 }
 
-async fn frame(session: &Session, query: &Query) -> Result<DataFrame> {
+pub(crate) async fn frame(session: &Session, query: &Query) -> Result<DataFrame> {
     let frame = session.sql(query.stream).await?;
     match query.distinct_within_watermark {
         [] => Ok(frame),
@@ -125,7 +131,7 @@ async fn frame(session: &Session, query: &Query) -> Result<DataFrame> {
     }
 }
 
-async fn write(
+pub(crate) async fn write(
     frame: DataFrame,
     query: &Query,
     stores: &Stores,
