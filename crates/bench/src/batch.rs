@@ -20,6 +20,7 @@ use crate::{
     machine,
     queries::{Query, Target},
     report::Measurement,
+    side_input,
     tables::Table,
 };
 
@@ -31,11 +32,9 @@ const PARTITIONS: usize = 2;
 /// # Errors
 /// `Invalid` if the data set lacks a table of the query; `Data` if the query fails.
 pub async fn run(dir: &Path, query: &Query, clock: &dyn Clock) -> Result<Measurement> {
-    let session =
-        SessionContext::new_with_config(SessionConfig::new().with_target_partitions(PARTITIONS));
+    let session = session(dir, query).await?;
     let mut rows = 0;
     for table in query.inputs {
-        register(&session, dir, *table).await?;
         let frame = session.table(table.name()).await.map_err(failed(query))?;
         rows += frame.count().await.map_err(failed(query))? as u64;
     }
@@ -45,12 +44,17 @@ pub async fn run(dir: &Path, query: &Query, clock: &dyn Clock) -> Result<Measure
     machine::reset_peak_rss();
     let start = clock.monotonic();
     let frame = session.sql(query.batch).await.map_err(failed(query))?;
-    let rows_out = match query.target {
-        Target::Parquet => Some(write(frame, out.path()).await.map_err(failed(query))?),
-        Target::Noop => {
-            drain(frame).await.map_err(failed(query))?;
-            None
-        }
+    let folders = match query.target {
+        Target::Parquet => Some(&[] as &[&str]),
+        Target::PartitionedParquet(columns) => Some(columns),
+        Target::Noop => None,
+    };
+    let rows_out = if let Some(columns) = folders {
+        let written = write(frame, out.path(), columns).await;
+        Some(written.map_err(failed(query))?)
+    } else {
+        drain(frame).await.map_err(failed(query))?;
+        None
     };
     let seconds = (clock.monotonic() - start).as_secs_f64();
 
@@ -63,6 +67,20 @@ pub async fn run(dir: &Path, query: &Query, clock: &dyn Clock) -> Result<Measure
         ..Measurement::default()
     };
     Ok(measured.with_durations(seconds, vec![seconds * 1_000.0]))
+}
+
+/// A session with the tables of `query`.
+pub(crate) async fn session(dir: &Path, query: &Query) -> Result<SessionContext> {
+    let session =
+        SessionContext::new_with_config(SessionConfig::new().with_target_partitions(PARTITIONS));
+    for table in query.inputs {
+        register(&session, dir, *table).await?;
+    }
+    if query.side_input {
+        let registered = session.register_batch(side_input::NAME, side_input::rows()?);
+        registered.map_err(failed(query))?;
+    }
+    Ok(session)
 }
 
 async fn register(session: &SessionContext, dir: &Path, table: Table) -> Result<()> {
@@ -85,13 +103,13 @@ async fn register(session: &SessionContext, dir: &Path, table: Table) -> Result<
 }
 
 /// Writes the result as Snappy-compressed files, as the streaming sinks do, and counts its rows.
-async fn write(frame: DataFrame, out: &Path) -> Result<u64, DataFusionError> {
+async fn write(frame: DataFrame, out: &Path, folders: &[&str]) -> Result<u64, DataFusionError> {
     let mut options = TableParquetOptions::default();
     options.global.compression = Some("snappy".to_owned());
     let path = format!("{}/", out.display());
-    let counts = frame
-        .write_parquet(&path, DataFrameWriteOptions::new(), Some(options))
-        .await?;
+    let folders = folders.iter().map(|&column| column.to_owned());
+    let writing = DataFrameWriteOptions::new().with_partition_by(folders.collect());
+    let counts = frame.write_parquet(&path, writing, Some(options)).await?;
     Ok(counts
         .iter()
         .flat_map(|batch| batch.column(0).as_primitive::<UInt64Type>().values())
@@ -145,7 +163,9 @@ mod tests {
             });
             assert_eq!(measured.rows, read.sum::<u64>(), "{}", query.name);
             match query.target {
-                Target::Parquet => assert!(measured.rows_out.unwrap() > 0, "{}", query.name),
+                Target::Parquet | Target::PartitionedParquet(_) => {
+                    assert!(measured.rows_out.unwrap() > 0, "{}", query.name)
+                }
                 Target::Noop => assert_eq!(measured.rows_out, None),
             }
         }

@@ -4,8 +4,8 @@
 //! table, [`batch`] lets DataFusion answer over all files as one batch, which is the limit that a streaming engine on
 //! top of it can reach, and [`nexmark`] sums up what a streaming run reported. Every run is one
 //! [`report::Measurement`], a line of JSON. [`compare`] runs them in turns, Spark too, and sets the figures beside the
-//! targets. [`state_size`] measures an epoch beside states of different sizes, and [`curves`] how costs grow, each beside
-//! its target.
+//! targets; [`plot`] draws them. [`state_size`] measures an epoch beside states of different sizes, and [`curves`] how
+//! costs grow, each beside its target.
 
 pub mod batch;
 pub mod compare;
@@ -13,8 +13,10 @@ pub mod curves;
 pub mod data;
 pub mod machine;
 pub mod nexmark;
+pub mod plot;
 pub mod queries;
 pub mod report;
+pub mod side_input;
 pub mod state_size;
 
 pub use headwater::connect::nexmark::tables;

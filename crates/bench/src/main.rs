@@ -8,7 +8,9 @@ use headwater_bench::{
     compare::{self, CompareArguments},
     curves::{self, part::Part},
     data::{self, DataSize},
-    nexmark, queries,
+    nexmark,
+    plot::{self, PlotArguments},
+    queries,
     state_size::{self, Operator},
     tables::Table,
 };
@@ -40,15 +42,19 @@ enum Command {
         /// A folder written by `data`.
         #[arg(long)]
         data: PathBuf,
-        /// The queries to run, separated by commas; all if not given.
+        /// The queries to run, separated by commas: `queries` lists them, `suite` is q0 to q22; without it, the first eight.
         #[arg(long, value_delimiter = ',')]
         query: Vec<String>,
         /// Runs of each query.
         #[arg(long, default_value_t = 1)]
         repeat: u32,
     },
+    /// List the queries, what they ask, and how they differ from those of the public suite.
+    Queries,
     /// Let headwater, DataFusion's batch and Spark answer in turns, and print who is how fast beside the targets.
     Compare(CompareArguments),
+    /// Draw measurements: bars of what `compare` measured, and curves.
+    Plot(PlotArguments),
     /// Measure an epoch of 1,000 rows beside states of different sizes.
     StateSize {
         /// Keys in state, separated by commas; multiples of 2,000.
@@ -85,7 +91,7 @@ enum Command {
         /// A folder written by `data`.
         #[arg(long)]
         data: PathBuf,
-        /// The queries to run, separated by commas; all if not given.
+        /// The queries to run, separated by commas: `queries` lists them, `suite` is q0 to q22; without it, the first eight.
         #[arg(long, value_delimiter = ',')]
         query: Vec<String>,
         /// Files of each table that an epoch reads.
@@ -129,7 +135,12 @@ fn run(command: Command) -> Result<()> {
             }
             Ok(())
         }),
+        Command::Queries => {
+            print_line(&queries::list());
+            Ok(())
+        }
         Command::Compare(arguments) => compare::run(&arguments, &mut |line| print_line(line)),
+        Command::Plot(arguments) => plot::run(&arguments),
         Command::StateSize { keys, epochs } => runtime()?.block_on(async {
             let clock = SystemClock::default();
             for operator in Operator::ALL {

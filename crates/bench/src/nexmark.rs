@@ -22,6 +22,7 @@ use crate::{
     machine,
     queries::{Query, Target},
     report::{Measurement, round},
+    side_input,
     tables::Table,
 };
 
@@ -46,10 +47,7 @@ pub async fn run(
         checkpoint: storage(&checkpoint)?,
         out: storage(&out)?,
     };
-    let session = session(None)?;
-    for table in query.inputs {
-        register(&session, dir, *table, files_per_trigger)?;
-    }
+    let session = session_over(dir, query, files_per_trigger)?;
     let device = machine::median_sync(folder.path(), clock)?;
 
     machine::reset_peak_rss();
@@ -90,6 +88,18 @@ impl Stores {
 fn storage(folder: &Path) -> Result<Arc<CountedStorage>> {
     let storage = counted_storage_for_url(text(folder)?, &Options::new())?;
     Ok(Arc::new(storage))
+}
+
+/// A session with the tables of `query` as streams.
+pub(crate) fn session_over(dir: &Path, query: &Query, files_per_trigger: u32) -> Result<Session> {
+    let session = session(None)?;
+    for table in query.inputs {
+        register(&session, dir, *table, files_per_trigger)?;
+    }
+    if query.side_input {
+        session.register_batch(side_input::NAME, side_input::rows()?)?;
+    }
+    Ok(session)
 }
 
 pub(crate) fn session(state_partitions: Option<usize>) -> Result<Session> {
@@ -143,19 +153,19 @@ pub(crate) async fn write(
         .output_mode(query.output_mode)
         .checkpoint(Arc::clone(&stores.checkpoint) as _)
         .trigger(Trigger::available_now());
-    match query.target {
-        Target::Noop => writer.format("noop").start(None).await,
-        Target::Parquet => {
-            let sink = FileSinkProvider::try_new(
-                FileFormat::Parquet,
-                text(out)?,
-                Options::new(),
-                Vec::new(),
-            )?;
-            let sink = sink.with_storage(Arc::clone(&stores.out) as _);
-            writer.sink(Arc::new(sink)).start(None).await
-        }
-    }
+    let partition_by = match query.target {
+        Target::Noop => return writer.format("noop").start(None).await,
+        Target::Parquet => Vec::new(),
+        Target::PartitionedParquet(columns) => columns.iter().map(|&c| c.to_owned()).collect(),
+    };
+    let sink = FileSinkProvider::try_new(
+        FileFormat::Parquet,
+        text(out)?,
+        Options::new(),
+        partition_by,
+    )?;
+    let sink = sink.with_storage(Arc::clone(&stores.out) as _);
+    writer.sink(Arc::new(sink)).start(None).await
 }
 
 fn text(path: &Path) -> Result<&str> {
@@ -205,7 +215,7 @@ pub fn measure(run: Run<'_>) -> Result<Measurement> {
         state_bytes_max: state(|operator| operator.memory_used_bytes),
         checkpoint_bytes: Some(folder_bytes(run.checkpoint)?),
         rows_out: match run.query.target {
-            Target::Parquet => Some(parquet_rows(run.out)?),
+            Target::Parquet | Target::PartitionedParquet(_) => Some(parquet_rows(run.out)?),
             Target::Noop => None,
         },
         ..Measurement::default()
@@ -226,6 +236,10 @@ fn folder_bytes(folder: &Path) -> Result<u64> {
 /// Rows of all Parquet files below a folder, by their footers.
 fn parquet_rows(folder: &Path) -> Result<u64> {
     let mut rows = 0;
+    // A query that gave nothing out has made no folder.
+    if !folder.exists() {
+        return Ok(rows);
+    }
     each_file(folder, &mut |path| {
         if path.extension().is_some_and(|name| name == "parquet") {
             let file = File::open(path).map_err(|e| cannot_read(path, e))?;
@@ -352,5 +366,6 @@ mod tests {
         assert_eq!(measured.state_bytes_max, Some(7_000));
         assert_eq!(measured.checkpoint_bytes, Some(130));
         assert_eq!(measured.rows_out, Some(920));
+        assert_eq!(parquet_rows(&dir.path().join("nothing")).unwrap(), 0);
     }
 }

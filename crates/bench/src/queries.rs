@@ -1,7 +1,11 @@
 //! What the benchmark asks: each query once over streams and once over finished tables.
 //!
+//! Eight queries are compared with other engines, one of each kind of operator; [`suite`] has those of the public suite.
+//!
 //! Both texts give the same columns of the same types. Over a finished table every window is closed, so the batch
 //! answer of an append query has the rows that the stream still holds back when it ends, besides those it emitted.
+
+pub mod suite;
 
 use headwater_core::{Error, OutputMode, Result};
 
@@ -12,6 +16,8 @@ use crate::tables::Table;
 pub enum Target {
     /// Parquet files.
     Parquet,
+    /// Parquet files, a folder for each value of the columns.
+    PartitionedParquet(&'static [&'static str]),
     /// Nowhere: the rows are made and dropped.
     Noop,
 }
@@ -21,8 +27,12 @@ pub enum Target {
 pub struct Query {
     /// The name on the command line and in the report.
     pub name: &'static str,
+    /// What it asks.
+    pub asks: &'static str,
     /// The tables it reads.
     pub inputs: &'static [Table],
+    /// Whether it reads the static table [`side_input`](crate::side_input) too.
+    pub side_input: bool,
     /// The output mode of the streaming query.
     pub output_mode: OutputMode,
     /// Where the result goes.
@@ -35,12 +45,15 @@ pub struct Query {
     pub batch: &'static str,
 }
 
-/// The queries, in the order in which they run.
+/// The queries that are compared with other engines, in the order in which they run.
 pub const QUERIES: [Query; 8] = [
     STATELESS, TUMBLING, SLIDING, SESSION, RUNNING, COMPLETE, JOIN, DEDUP,
 ];
 
-/// The queries named, in that order; all of them if none is named.
+/// Stands for all queries of the public suite.
+const ALL_OF_SUITE: &str = "suite";
+
+/// The queries named, in that order; those that are compared with other engines if none is named.
 ///
 /// # Errors
 /// `Invalid` if there is no query of a name.
@@ -48,23 +61,56 @@ pub fn select(names: &[String]) -> Result<Vec<Query>> {
     if names.is_empty() {
         return Ok(QUERIES.to_vec());
     }
-    names.iter().map(|name| find(name)).collect()
+    let mut selected = Vec::new();
+    for name in names {
+        if name == ALL_OF_SUITE {
+            selected.extend(suite::SUITE.iter().map(|query| query.query));
+        } else {
+            selected.push(find(name)?);
+        }
+    }
+    Ok(selected)
 }
 
 fn find(name: &str) -> Result<Query> {
-    let found = QUERIES.into_iter().find(|query| query.name == name);
+    let found = all().find(|query| query.name == name);
     found.ok_or_else(|| {
-        let known: Vec<_> = QUERIES.iter().map(|query| query.name).collect();
+        let known: Vec<_> = all().map(|query| query.name).collect();
         Error::invalid(format!(
-            "no query is named {name}: use one of {}",
+            "no query is named {name}: use one of {}, or {ALL_OF_SUITE}",
             known.join(", ")
         ))
     })
 }
 
+/// Every query there is.
+fn all() -> impl Iterator<Item = Query> {
+    let suite = suite::SUITE.iter().map(|query| query.query);
+    QUERIES.into_iter().chain(suite)
+}
+
+/// The queries and what they ask as a table of Markdown, with what differs from the public suite.
+pub fn list() -> String {
+    let mut lines = vec![
+        "| query | asks | differs from the suite |".to_owned(),
+        "| --- | --- | --- |".to_owned(),
+    ];
+    let own = QUERIES.iter().map(|query| (query, ""));
+    let suite = suite::SUITE
+        .iter()
+        .map(|query| (&query.query, query.differs.unwrap_or("")));
+    lines.extend(
+        own.chain(suite)
+            .map(|(query, differs)| format!("| {} | {} | {differs} |", query.name, query.asks)),
+    );
+    lines.join("\n")
+}
+
 const BIDS_TO_FILES: Query = Query {
     name: "",
+    asks: "",
     inputs: &[Table::Bid],
+    side_input: false,
     output_mode: OutputMode::Append,
     target: Target::Parquet,
     stream: "",
@@ -79,6 +125,7 @@ FROM bid WHERE price > 1000";
 
 const STATELESS: Query = Query {
     name: "stateless",
+    asks: "bids above a price, in another currency",
     stream: STATELESS_SQL,
     batch: STATELESS_SQL,
     ..BIDS_TO_FILES
@@ -86,6 +133,7 @@ const STATELESS: Query = Query {
 
 const TUMBLING: Query = Query {
     name: "tumbling",
+    asks: "bids on each auction in each 10 seconds, with the highest and the average price",
     stream: "\
 SELECT window(date_time, '10 seconds') AS window, auction,
        count(*) AS bids, max(price) AS max_price, avg(price) AS avg_price
@@ -102,6 +150,7 @@ GROUP BY w, auction",
 // Five passes with an origin each: subtracting intervals from the start of one window takes four times as long.
 const SLIDING: Query = Query {
     name: "sliding",
+    asks: "bids on each auction in the last 10 seconds, every 2 seconds",
     stream: "\
 SELECT window(date_time, '10 seconds', '2 seconds') AS window, auction, count(*) AS bids
 FROM bid WATERMARK date_time DELAY OF INTERVAL 4 SECONDS
@@ -124,6 +173,7 @@ GROUP BY w, auction",
 // A bid that comes exactly at the end of a session still belongs to it.
 const SESSION: Query = Query {
     name: "session",
+    asks: "bids of each bidder in each session",
     stream: "\
 SELECT session_window(date_time, '10 seconds') AS session_window, bidder, count(*) AS bids
 FROM bid WATERMARK date_time DELAY OF INTERVAL 4 SECONDS
@@ -146,6 +196,7 @@ SELECT bidder, count(*) AS bids, sum(price) AS spent, max(price) AS max_price FR
 
 const RUNNING: Query = Query {
     name: "running",
+    asks: "bids, total and highest price of each bidder, whenever they change",
     output_mode: OutputMode::Update,
     target: Target::Noop,
     stream: RUNNING_SQL,
@@ -158,6 +209,7 @@ const COMPLETE_SQL: &str =
 
 const COMPLETE: Query = Query {
     name: "complete",
+    asks: "bids and average price of each channel, all of them each time",
     output_mode: OutputMode::Complete,
     target: Target::Noop,
     stream: COMPLETE_SQL,
@@ -167,6 +219,7 @@ const COMPLETE: Query = Query {
 
 const JOIN: Query = Query {
     name: "join",
+    asks: "auctions with the bids of their first 20 seconds",
     inputs: &[Table::Auction, Table::Bid],
     stream: "\
 SELECT * FROM
@@ -189,6 +242,7 @@ ON a.id = b.auction AND b_time >= a_time AND b_time <= a_time + INTERVAL '20 sec
 // DISTINCT ON says the same, but aggregates row by row.
 const DEDUP: Query = Query {
     name: "dedup",
+    asks: "the first bid of each bidder on each auction within the watermark's delay",
     stream: "\
 SELECT auction, bidder, price, date_time FROM bid WATERMARK date_time DELAY OF INTERVAL 4 SECONDS",
     distinct_within_watermark: &["auction", "bidder"],
@@ -204,15 +258,35 @@ mod tests {
 
     #[test]
     fn every_query_has_a_name_of_its_own_and_both_texts() {
-        for query in QUERIES {
+        for query in all() {
             assert_eq!(find(query.name).unwrap().stream, query.stream);
             assert!(!query.stream.is_empty() && !query.batch.is_empty());
+            assert!(!query.asks.is_empty(), "{}", query.name);
         }
     }
 
     #[test]
+    fn the_suite_is_selected_by_its_queries_or_as_a_whole() {
+        let names = |selected: &[&str]| {
+            let selected: Vec<_> = selected.iter().map(|name| (*name).to_owned()).collect();
+            let queries = select(&selected).unwrap();
+            queries.iter().map(|query| query.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&["q7", "join"]), ["q7", "join"]);
+        let suite: Vec<_> = (0..23).map(|i| format!("q{i}")).collect();
+        assert_eq!(names(&["suite"]), suite);
+        assert_eq!(names(&[]).len(), 8);
+    }
+
+    #[test]
+    fn the_page_about_measurements_has_the_list() {
+        let page = include_str!("../../../docs/benchmarks.md");
+        assert!(page.contains(&list()), "put this in:\n{}", list());
+    }
+
+    #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
-        let error = select(&["q5".to_owned()]).unwrap_err();
+        let error = select(&["q23".to_owned()]).unwrap_err();
         assert!(error.message().contains("tumbling"), "{error}");
     }
 }
