@@ -15,12 +15,14 @@ use datafusion::{
         datatypes::{DataType, Field, Schema, SchemaRef},
     },
     error::{DataFusionError, Result},
-    logical_expr::{EmitTo, GroupsAccumulator, utils::AggregateOrderSensitivity},
+    logical_expr::{EmitTo, GroupsAccumulator},
     physical_expr::{
         GroupsAccumulatorAdapter,
         aggregate::{AggregateExprBuilder, AggregateFunctionExpr},
     },
 };
+
+use crate::order_of_rows::depends_on_order;
 
 /// One accumulator per aggregate, over the same groups.
 pub(crate) type Accumulators = Vec<Box<dyn GroupsAccumulator>>;
@@ -127,9 +129,9 @@ impl AggregateLayout {
             incoming += partial.len();
         }
         Ok(Self {
-            order_sensitive: aggregates.iter().any(|aggregate| {
-                aggregate.fun().order_sensitivity() != AggregateOrderSensitivity::Insensitive
-            }),
+            order_sensitive: aggregates
+                .iter()
+                .any(|aggregate| depends_on_order(aggregate.fun())),
             slots,
             values: Arc::new(Schema::new(fields)),
             chained,

@@ -46,7 +46,7 @@ use crate::{
     session::SessionAggregateExec,
     state_provider::StateAddress,
     stores::{expiry_text, with_shown_names},
-    window::AssignWindowsExec,
+    window::{AssignWindowsExec, aggregate_slices},
 };
 
 /// Name of the store that holds the groups.
@@ -149,7 +149,7 @@ impl StatefulAggregateExec {
         if self.definition.layout.order_sensitive() {
             input = Arc::new(TagOriginExec::new(input));
         } else {
-            input = windows_in_any_order(input)?;
+            input = windows_in_any_order(aggregate_slices(input)?)?;
         }
         let input = exchange_by_key(input, self.definition.keys, partitions)?;
         Ok(Self::over(input, Arc::clone(&self.definition), self.bound))

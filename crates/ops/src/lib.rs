@@ -7,6 +7,7 @@
 //! ([`report::Report`]).
 
 mod node;
+mod order_of_rows;
 #[cfg(test)]
 mod partial_step;
 
@@ -54,6 +55,7 @@ fn as_bindable(node: &Arc<dyn ExecutionPlan>) -> Option<&dyn binding::BindEpoch>
     one_of!(
         scan::SourceScanExec,
         epoch_time::EpochTimeExec,
+        window::AssignSlicesExec,
         late::LateFilterExec,
         aggregate::StatefulAggregateExec,
         dedup::DedupExec,

@@ -49,3 +49,43 @@ async fn what_a_query_keeps_is_explained() {
         std::fs::write(FILE, written).expect("written");
     }
 }
+
+/// The physical plan of a query over `STREAMS`.
+async fn physical(query: &str) -> Result<String> {
+    let session = Session::new();
+    let text = format!("{STREAMS} CREATE SINK s USING noop; INSERT INTO s {query};");
+    let pipeline = session.pipeline(&text).await?;
+    Ok(pipeline.queries()[0].physical_plan())
+}
+
+#[tokio::test]
+async fn rows_of_windows_that_overlap_are_aggregated_once_where_their_order_means_nothing() {
+    #[track_caller]
+    fn check(plan: &str, sliced: bool) {
+        for node in ["AssignSlicesExec", "ExpandSlicesExec"] {
+            assert_eq!(plan.contains(node), sliced, "{plan}");
+        }
+    }
+    let plan = async |aggregate: &str, windows: &str| {
+        let group = format!("window(time, {windows}), host");
+        let query = format!("SELECT window, host, {aggregate} AS a FROM clicks GROUP BY {group}");
+        physical(&query).await.unwrap()
+    };
+    let (sliding, tumbling) = ("'10 seconds', '3 seconds'", "'10 seconds'");
+    for aggregate in [
+        "count(*)",
+        "sum(status)",
+        "avg(status)",
+        "count(DISTINCT host)",
+    ] {
+        check(&plan(aggregate, sliding).await, true);
+        check(&plan(aggregate, tumbling).await, false);
+    }
+    for aggregate in ["array_agg(status)", "first_value(status)"] {
+        check(&plan(aggregate, sliding).await, false);
+    }
+    // Something besides the grouping looks at the windows of rows.
+    let windowed = format!("SELECT window(time, {sliding}) AS w, host FROM clicks");
+    let query = format!("SELECT w, max(w.start) AS a FROM ({windowed}) GROUP BY w");
+    check(&physical(&query).await.unwrap(), false);
+}

@@ -110,6 +110,11 @@ impl LateFilterExec {
         &self.operator
     }
 
+    /// When a row is late.
+    pub(crate) fn expiry(&self) -> Expiry {
+        self.expiry
+    }
+
     /// What the watermark must have reached for a row to be late, such as `ts + 0 us`.
     pub fn late_when(&self) -> String {
         let schema = self.input.schema();

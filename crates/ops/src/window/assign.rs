@@ -25,70 +25,8 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt, future::ready, stream};
 
+use super::{Scaled, Windows, assign_slices::AssignSlicesExec};
 use crate::node::{display_as, no_expressions, node_over, properties};
-
-/// Shape of time windows, in microseconds. Windows are `[start, start + size)` with starts at
-/// `offset + n * slide`, aligned to 1970-01-01T00:00:00Z.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Windows {
-    /// Length of a window.
-    pub size_micros: i64,
-    /// Distance between the starts of two windows; equal to the size for tumbling ones.
-    pub slide_micros: i64,
-    /// Shift of the starts.
-    pub offset_micros: i64,
-}
-
-impl Windows {
-    /// How many windows a time can belong to at most.
-    pub fn overlapping(&self) -> i64 {
-        (self.size_micros + self.slide_micros - 1) / self.slide_micros
-    }
-
-    /// Whether every time belongs to exactly one window.
-    pub fn is_tumbling(&self) -> bool {
-        self.size_micros == self.slide_micros
-    }
-
-    /// The same windows in units of a timestamp type; an error if they do not fall on whole units.
-    fn in_unit(&self, unit: TimeUnit) -> Result<Scaled> {
-        let scale = |micros: i64| match unit {
-            TimeUnit::Nanosecond => micros.checked_mul(1_000),
-            TimeUnit::Microsecond => Some(micros),
-            TimeUnit::Millisecond => (micros % 1_000 == 0).then_some(micros / 1_000),
-            TimeUnit::Second => (micros % 1_000_000 == 0).then_some(micros / 1_000_000),
-        };
-        let scaled = |micros| {
-            scale(micros).ok_or_else(|| {
-                DataFusionError::Plan(format!(
-                    "a window of {micros} microseconds does not fall on whole units of a timestamp in {unit:?}s: \
-                     cast the time column to a finer timestamp"
-                ))
-            })
-        };
-        Ok(Scaled {
-            size: scaled(self.size_micros)?,
-            slide: scaled(self.slide_micros)?,
-            offset: scaled(self.offset_micros)?,
-        })
-    }
-}
-
-/// Windows in the units of one timestamp column.
-#[derive(Debug, Clone, Copy)]
-struct Scaled {
-    size: i64,
-    slide: i64,
-    offset: i64,
-}
-
-impl Scaled {
-    /// Start of the last window that contains `time`, or that would if it were longer than its slide.
-    fn last_start(&self, time: i64) -> i64 {
-        let into = time.wrapping_sub(self.offset).rem_euclid(self.slide);
-        time.saturating_sub(into)
-    }
-}
 
 /// Appends the start of each window that a row belongs to, one output row per window. Rows without a time belong to
 /// none.
@@ -104,7 +42,7 @@ pub struct AssignWindowsExec {
 }
 
 /// Rows that leave at a time where rows are copied.
-const COPIED_ROWS: usize = 8_192;
+pub(super) const COPIED_ROWS: usize = 8_192;
 
 /// The input's columns and the start of the window.
 pub fn windowed_schema(input: &Schema, time: usize, start_name: &str) -> SchemaRef {
@@ -153,6 +91,31 @@ impl AssignWindowsExec {
             ..self.clone()
         }
     }
+
+    /// The number of the column that holds the start.
+    pub(super) fn start_column(&self) -> usize {
+        self.schema().fields().len() - 1
+    }
+
+    /// The windows in units of the times.
+    pub(super) fn scaled(&self) -> Scaled {
+        self.scaled
+    }
+
+    /// The same rows once for each slice instead of once for each window; windows that expire `extra_micros` after
+    /// their start are late for the operator above.
+    pub(super) fn in_slices(&self, extra_micros: Option<i64>) -> AssignSlicesExec {
+        let input = Arc::clone(&self.input);
+        let name = self.start_name.clone();
+        AssignSlicesExec::new(
+            input,
+            self.time,
+            self.windows,
+            self.scaled,
+            name,
+            extra_micros,
+        )
+    }
 }
 
 /// The rows that belong to windows, as often as they do and in their order, and the starts of these windows.
@@ -200,7 +163,7 @@ fn starts_at<T: ArrowPrimitiveType<Native = i64>>(
 }
 
 /// The rows that have a time.
-fn without_null_times(batch: RecordBatch, time: usize) -> Result<RecordBatch> {
+pub(super) fn without_null_times(batch: RecordBatch, time: usize) -> Result<RecordBatch> {
     if batch.column(time).null_count() == 0 {
         return Ok(batch);
     }
@@ -232,7 +195,7 @@ macro_rules! for_unit {
 }
 
 /// The rows of a batch in the window at one position.
-fn assign(
+pub(super) fn assign(
     batch: &RecordBatch,
     time: usize,
     scaled: Scaled,
@@ -251,7 +214,7 @@ fn assign(
 }
 
 /// The rows of a batch in all their windows, row after row.
-fn assign_in_order(
+pub(super) fn assign_in_order(
     batch: &RecordBatch,
     time: usize,
     scaled: Scaled,
@@ -326,26 +289,12 @@ impl ExecutionPlan for AssignWindowsExec {
     }
 }
 
-/// All window starts of one time, the earliest first; for tests and for the batch form of `window`.
-pub fn window_starts(time_micros: i64, windows: &Windows) -> Vec<i64> {
-    let scaled = Scaled {
-        size: windows.size_micros,
-        slide: windows.slide_micros,
-        offset: windows.offset_micros,
-    };
-    let last = scaled.last_start(time_micros);
-    (0..windows.overlapping())
-        .rev()
-        .map(|position| last - position * scaled.slide)
-        .filter(|start| time_micros < start + scaled.size)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::array::TimestampMicrosecondArray;
 
     use super::*;
+    use crate::window::window_starts;
 
     const SECOND: i64 = 1_000_000;
 
@@ -355,25 +304,6 @@ mod tests {
             slide_micros: slide * SECOND,
             offset_micros: offset * SECOND,
         }
-    }
-
-    #[test]
-    fn times_before_1970_fall_into_the_window_below() {
-        assert_eq!(window_starts(-1, &windows(10, 10, 0)), [-10 * SECOND]);
-        assert_eq!(window_starts(0, &windows(10, 10, 3)), [-7 * SECOND]);
-    }
-
-    #[test]
-    fn a_slide_that_does_not_divide_the_size_gives_unequal_numbers_of_windows() {
-        let shape = windows(10, 3, 0);
-        assert_eq!(
-            window_starts(9 * SECOND, &shape),
-            [0, 3, 6, 9].map(|s| s * SECOND)
-        );
-        assert_eq!(
-            window_starts(11 * SECOND, &shape),
-            [3, 6, 9].map(|s| s * SECOND)
-        );
     }
 
     #[test]

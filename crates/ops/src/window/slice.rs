@@ -1,0 +1,224 @@
+//! Slices of overlapping windows.
+//!
+//! Between two neighbouring bounds of windows, starts or ends, all times are in the same windows: they make a slice. A
+//! row enters one slice instead of all its windows, and only what is left of the slice after aggregation enters those.
+//! There are at most two slices for each slide. The method is that of paired windows in Krishnamurthy, Wu and Franklin,
+//! "On-the-Fly Sharing for Streamed Aggregation" (SIGMOD 2006).
+//!
+//! A slice is named by its last instant, and a window by its start as everywhere: so both fit into one column and can
+//! be told apart, unless a slice is so short that its last instant is a start too.
+
+use super::Scaled;
+use datafusion::{
+    arrow::{
+        array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch},
+        compute::{cast, filter_record_batch, not},
+        datatypes::{DataType, Int64Type},
+    },
+    error::Result,
+};
+
+impl Scaled {
+    /// How many windows a time can belong to at most.
+    pub(super) fn overlapping(&self) -> i64 {
+        (self.size + self.slide - 1) / self.slide
+    }
+
+    /// Whether a row is in several windows and slices can be told from windows.
+    pub(super) fn can_be_sliced(&self) -> bool {
+        self.size > self.slide && self.slide > 1 && self.size % self.slide != 1
+    }
+
+    /// The last instant of the slice in which `time` lies.
+    pub(super) fn slice_of(&self, time: i64) -> i64 {
+        let start = self.last_start(time);
+        // Ends of windows lie this far behind the starts of others.
+        let end = self.size % self.slide;
+        let length = if time.wrapping_sub(start) < end {
+            end
+        } else {
+            self.slide
+        };
+        start.saturating_add(length - 1)
+    }
+
+    /// The start of the earliest window that could hold `time`.
+    pub(super) fn earliest_start(&self, time: i64) -> i64 {
+        let back = (self.overlapping() - 1) * self.slide;
+        self.last_start(time).saturating_sub(back)
+    }
+
+    fn is_start(&self, instant: i64) -> bool {
+        self.last_start(instant) == instant
+    }
+}
+
+/// Times of any unit as plain numbers, without copying them.
+pub(super) fn instants(times: &ArrayRef) -> Result<Int64Array> {
+    Ok(cast(times, &DataType::Int64)?
+        .as_primitive::<Int64Type>()
+        .clone())
+}
+
+/// Plain numbers as times of type `like`.
+pub(super) fn times(instants: Int64Array, like: &DataType) -> Result<ArrayRef> {
+    Ok(cast(&instants, like)?)
+}
+
+/// Puts each row into all windows that its column `column` stands for: the windows of a slice, or the one window.
+pub(super) fn expand(
+    batch: &RecordBatch,
+    column: usize,
+    scaled: Scaled,
+) -> Result<Vec<RecordBatch>> {
+    let named = instants(batch.column(column))?;
+    let windows = BooleanArray::from_unary(&named, |instant| scaled.is_start(instant));
+    let count = windows.true_count();
+    if count == batch.num_rows() {
+        return Ok(vec![batch.clone()]);
+    }
+    let mut expanded = Vec::with_capacity(1 + usize::try_from(scaled.overlapping()).unwrap_or(0));
+    let slices = if count == 0 {
+        batch.clone()
+    } else {
+        expanded.push(filter_record_batch(batch, &windows)?);
+        filter_record_batch(batch, &not(&windows)?)?
+    };
+    let named = instants(slices.column(column))?;
+    for position in 0..scaled.overlapping() {
+        let back = position * scaled.slide;
+        let starts: Int64Array =
+            named.unary(|instant| scaled.last_start(instant).saturating_sub(back));
+        let like = slices.column(column).data_type();
+        let mut columns = slices.columns().to_vec();
+        columns[column] = times(starts.clone(), like)?;
+        let assigned = RecordBatch::try_new(slices.schema(), columns)?;
+        let all_inside = back + scaled.slide <= scaled.size;
+        expanded.push(if all_inside {
+            assigned
+        } else {
+            let inside = named.values().iter().zip(starts.values());
+            let inside =
+                inside.map(|(instant, start)| *instant < start.saturating_add(scaled.size));
+            filter_record_batch(&assigned, &BooleanArray::from_iter(inside.map(Some)))?
+        });
+    }
+    Ok(expanded)
+}
+
+/// Replaces the times of `batch` by the slices they lie in, as a further column.
+pub(super) fn slices_of(batch: &RecordBatch, time: usize, scaled: Scaled) -> Result<ArrayRef> {
+    let column = batch.column(time);
+    let slices: Int64Array = instants(column)?.unary(|time| scaled.slice_of(time));
+    times(slices, column.data_type())
+}
+
+/// The starts of the earliest windows of the rows of `batch`.
+pub(super) fn earliest_starts(
+    batch: &RecordBatch,
+    time: usize,
+    scaled: Scaled,
+) -> Result<ArrayRef> {
+    let column = batch.column(time);
+    let starts: Int64Array = instants(column)?.unary(|time| scaled.earliest_start(time));
+    times(starts, column.data_type())
+}
+
+/// The start of the earliest window of all rows of `batch`, as the only row of a column.
+pub(super) fn earliest_start(
+    batch: &RecordBatch,
+    time: usize,
+    scaled: Scaled,
+) -> Result<Option<ArrayRef>> {
+    let column = batch.column(time);
+    let Some(first) = datafusion::arrow::compute::min(&instants(column)?) else {
+        return Ok(None);
+    };
+    let start = Int64Array::from(vec![scaled.earliest_start(first)]);
+    times(start, column.data_type()).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use datafusion::arrow::{
+        array::TimestampMillisecondArray,
+        datatypes::{Field, Schema},
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::window::{Windows, window_starts};
+
+    fn shape() -> impl Strategy<Value = Windows> {
+        (2_i64..20, 0_i64..40, 0_i64..20)
+            .prop_map(|(slide, more, offset)| Windows {
+                size_micros: slide + more,
+                slide_micros: slide,
+                offset_micros: offset,
+            })
+            .prop_filter("sliceable", |windows| scaled(windows).can_be_sliced())
+    }
+
+    fn scaled(windows: &Windows) -> Scaled {
+        Scaled {
+            size: windows.size_micros,
+            slide: windows.slide_micros,
+            offset: windows.offset_micros,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_slice_lies_in_the_windows_of_each_of_its_times(windows in shape(), time in -1_000_i64..1_000) {
+            let scaled = scaled(&windows);
+            let slice = scaled.slice_of(time);
+            prop_assert!(slice >= time && !scaled.is_start(slice));
+            prop_assert_eq!(scaled.slice_of(slice), slice);
+            prop_assert_eq!(window_starts(slice, &windows), window_starts(time, &windows));
+            prop_assert!(scaled.earliest_start(time) <= window_starts(time, &windows)[0]);
+        }
+
+        #[test]
+        fn rows_expand_into_the_windows_that_they_stand_for(
+            windows in shape(),
+            rows in prop::collection::vec((-100_i64..100, any::<bool>()), 0..20),
+        ) {
+            let scaled = scaled(&windows);
+            let named: Vec<i64> = rows
+                .iter()
+                .map(|(time, sliced)| match sliced {
+                    true => scaled.slice_of(*time),
+                    false => scaled.last_start(*time),
+                })
+                .collect();
+            let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(named));
+            let number: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows.len() as i64));
+            let schema = Schema::new(vec![
+                Field::new("w", times.data_type().clone(), true),
+                Field::new("n", DataType::Int64, false),
+            ]);
+            let batch = RecordBatch::try_new(Arc::new(schema), vec![times, number]).unwrap();
+            let mut found = BTreeSet::new();
+            let mut count = 0;
+            for batch in expand(&batch, 0, scaled).unwrap() {
+                let starts = instants(batch.column(0)).unwrap();
+                let numbers = batch.column(1).as_primitive::<Int64Type>();
+                count += batch.num_rows();
+                found.extend(numbers.values().iter().copied().zip(starts.values().iter().copied()));
+            }
+            let mut expected = BTreeSet::new();
+            for (number, (time, sliced)) in (0..).zip(&rows) {
+                match sliced {
+                    true => expected.extend(window_starts(*time, &windows).into_iter().map(|s| (number, s))),
+                    false => {
+                        expected.insert((number, scaled.last_start(*time)));
+                    }
+                }
+            }
+            prop_assert_eq!(count, expected.len());
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
