@@ -9,6 +9,7 @@
 //! are what [`RowStore::commit`] returns. Each row has a number of its own; of two rows the older one has the smaller.
 
 mod append;
+mod append_new;
 mod bits;
 mod delta;
 mod equal;

@@ -47,11 +47,7 @@ impl Arrivals {
             .flat_map(|batch| batch.column(last).as_primitive::<UInt32Type>().values())
             .copied()
             .collect();
-        let order = (!tags.is_sorted()).then(|| {
-            let mut order: Vec<u32> = (0..rows as u32).collect();
-            order.sort_by_key(|row| tags[*row as usize]);
-            UInt32Array::from(order)
-        });
+        let order = (!tags.is_sorted()).then(|| by_origin(&tags).into());
         let untagged = batches.into_iter().map(|batch| {
             let columns = batch.columns()[..last].to_vec();
             RecordBatch::try_new(SchemaRef::clone(schema), columns)
@@ -107,6 +103,25 @@ impl Arrivals {
         }
         Ok(picked)
     }
+}
+
+/// Row numbers by origin, in order within each. There are as many origins as partitions: rows are counted, not compared.
+fn by_origin(tags: &[u32]) -> Vec<u32> {
+    let origins = tags.iter().max().map_or(0, |last| *last as usize + 1);
+    let mut next = vec![0_u32; origins + 1];
+    for tag in tags {
+        next[*tag as usize + 1] += 1;
+    }
+    for origin in 0..origins {
+        next[origin + 1] += next[origin];
+    }
+    let mut order = vec![0; tags.len()];
+    for (row, tag) in (0..).zip(tags) {
+        let place = &mut next[*tag as usize];
+        order[*place as usize] = row;
+        *place += 1;
+    }
+    order
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! keys that are kept.
 
 mod arrivals;
+mod known;
+mod local;
 mod seen;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use headwater_state::StoreLayout;
 
 use self::{
     arrivals::Arrivals,
+    local::LocalDedupExec,
     seen::{Seen, SeenSpec},
 };
 use crate::{
@@ -149,12 +152,17 @@ impl DedupExec {
     /// The same operator with its input exchanged by key over `partitions`. Called once the rest of the physical plan
     /// is final, since DataFusion's own passes would remove a hand-made exchange.
     pub fn with_exchange(&self, partitions: usize) -> Result<Self> {
-        let mut input = Arc::clone(&self.input);
-        if self.definition.in_order {
+        let definition = Arc::clone(&self.definition);
+        let mut input: Arc<dyn ExecutionPlan> = Arc::new(LocalDedupExec::new(
+            Arc::clone(&self.input),
+            definition.operator.clone(),
+            definition.keys.clone(),
+            Arc::clone(definition.spec.keys()),
+        ));
+        if definition.in_order {
             input = Arc::new(TagOriginExec::new(input));
         }
-        let input = exchange_by_columns(input, &self.definition.keys, partitions)?;
-        let definition = Arc::clone(&self.definition);
+        let input = exchange_by_columns(input, &definition.keys, partitions)?;
         Ok(Self::over(input, self.schema(), definition, self.bound))
     }
 }

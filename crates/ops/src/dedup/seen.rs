@@ -5,19 +5,17 @@
 
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array},
-        compute::{take, take_arrays},
+        array::{ArrayRef, Int64Array},
         datatypes::{Schema, SchemaRef},
     },
     error::Result,
 };
 use headwater_core::Epoch;
-use headwater_state::{Emit, KeyedState, Probe, RowStore, RowsSpec, StateSpec, Store, StoreLayout};
+use headwater_state::{Emit, KeyedState, RowStore, RowsSpec, StateSpec, Store, StoreLayout};
 use std::sync::Arc;
 
 use super::Remember;
 use crate::{
-    key_index_factory,
     runtime::external,
     state_provider::{StateAddress, StateProvider},
 };
@@ -61,6 +59,14 @@ impl SeenSpec {
                 bucket_millis: (expiry.extra_micros / 1_000 / BUCKETS).max(1_000),
                 marks: false,
             }),
+        }
+    }
+
+    /// The columns of the keys.
+    pub(super) fn keys(&self) -> &SchemaRef {
+        match self {
+            Self::ByKey(spec) => &spec.keys,
+            Self::SinceFirst(spec) => &spec.keys,
         }
     }
 
@@ -140,7 +146,10 @@ impl Seen {
                 let first = touched.first_rows();
                 Ok(new.into_iter().map(|id| first[id]).collect())
             }
-            Self::SinceFirst(rows) => enter_since_first(rows, keys, expiry),
+            Self::SinceFirst(rows) => {
+                let new = rows.append_new(keys, &[], expiry).map_err(external)?;
+                Ok(new.values().to_vec())
+            }
         }
     }
 
@@ -152,62 +161,4 @@ impl Seen {
         };
         Ok(expired.map_err(external)?.removed)
     }
-}
-
-/// Looks all rows up first: what has come before needs no comparison with the rest of its batch.
-fn enter_since_first(
-    store: &mut RowStore,
-    keys: &[ArrayRef],
-    expiry: Option<&Int64Array>,
-) -> Result<Vec<u32>> {
-    let rows = keys.first().map_or(0, |key| key.len());
-    let found = store.probe(&Probe::new(keys, rows)).map_err(external)?;
-    let unknown = others(rows, found.probe_rows.values());
-    if unknown.is_empty() {
-        return Ok(unknown);
-    }
-    let candidates = UInt32Array::from(unknown);
-    let unknown_keys = take_arrays(keys, &candidates, None)?;
-    let mut slots = Vec::new();
-    let mut index = key_index_factory()
-        .create(&store.spec().keys)
-        .map_err(external)?;
-    index.intern(&unknown_keys, &mut slots).map_err(external)?;
-    // Slots are numbered in order of first appearance.
-    let mut next = 0;
-    let first: Vec<u32> = candidates
-        .values()
-        .iter()
-        .zip(&slots)
-        .filter(|(_, slot)| {
-            let is_new = **slot == next;
-            next += usize::from(is_new);
-            is_new
-        })
-        .map(|(row, _)| *row)
-        .collect();
-    let new_rows = UInt32Array::from(first.clone());
-    let new_keys = take_arrays(keys, &new_rows, None)?;
-    let new_expiry = expiry
-        .map(|expiry| take(expiry, &new_rows, None))
-        .transpose()?;
-    let new_expiry = new_expiry.as_ref().map(|expiry| expiry.as_primitive());
-    store
-        .append(&new_keys, &[], new_expiry, None)
-        .map_err(external)?;
-    Ok(first)
-}
-
-/// The numbers below `count` that are not among `known`, which is ascending.
-fn others(count: usize, known: &[u32]) -> Vec<u32> {
-    let mut known = known.iter().copied().peekable();
-    let mut others = Vec::with_capacity(count);
-    for number in 0..count as u32 {
-        if known.peek() == Some(&number) {
-            while known.next_if_eq(&number).is_some() {}
-        } else {
-            others.push(number);
-        }
-    }
-    others
 }

@@ -33,6 +33,25 @@ impl RowStore {
             .next()
             .map_or(0, |column| column.len());
         self.check_appended(rows, expiry, marked)?;
+        let hashes = row_hashes(keys, rows)?;
+        self.counters.indexed.fetch_add(rows as u64, Relaxed);
+        let places = self.append_hashed(keys, values, expiry, marked, &hashes)?;
+        Ok(RowRefs {
+            places,
+            generation: self.generation,
+        })
+    }
+
+    /// Adds rows of which the hashes of the keys are known.
+    pub(super) fn append_hashed(
+        &mut self,
+        keys: &[ArrayRef],
+        values: &[ArrayRef],
+        expiry: Option<&Int64Array>,
+        marked: Option<&BooleanArray>,
+        hashes: &[u64],
+    ) -> Result<Vec<Place>> {
+        let rows = hashes.len();
         let mut columns = keys.to_vec();
         columns.extend_from_slice(values);
         let numbers = self.next_number..self.next_number.saturating_add(rows as u64);
@@ -41,14 +60,10 @@ impl RowStore {
         columns.extend(self.shape.naming(numbers, expiry.cloned()));
         let batch = compact_batch(&batch_of(&self.shape.stored, columns, rows)?)?;
         self.generation += 1;
-        let places = self.insert(&batch, marked)?;
-        Ok(RowRefs {
-            places,
-            generation: self.generation,
-        })
+        self.insert_hashed(&batch, marked, hashes)
     }
 
-    fn check_appended(
+    pub(super) fn check_appended(
         &self,
         rows: usize,
         expiry: Option<&Int64Array>,
@@ -81,17 +96,25 @@ impl RowStore {
     ) -> Result<Vec<Place>> {
         let rows = batch.num_rows();
         let keys = &batch.columns()[..self.shape.key_columns()];
-        // The low half: the high bits decide about the partition, and are much the same for all rows.
-        let hashes: Vec<u32> = row_hashes(keys, rows)?
-            .iter()
-            .map(|hash| *hash as u32)
-            .collect();
+        let hashes = row_hashes(keys, rows)?;
         self.counters.indexed.fetch_add(rows as u64, Relaxed);
+        self.insert_hashed(batch, marked, &hashes)
+    }
+
+    fn insert_hashed(
+        &mut self,
+        batch: &RecordBatch,
+        marked: Option<&BooleanArray>,
+        hashes: &[u64],
+    ) -> Result<Vec<Place>> {
+        let rows = batch.num_rows();
         let segments = self.route(rows, self.shape.expiry(batch).as_ref())?;
         let mut places = vec![Place::new(0, 0); rows];
         for piece in by_segment(batch, &segments)? {
             let order = piece.order;
-            let hashes: Vec<u32> = order.iter().map(|row| hashes[*row as usize]).collect();
+            // The low half: the high bits decide about the partition, and are much the same for all rows.
+            let hashes = order.iter().map(|row| hashes[*row as usize] as u32);
+            let hashes: Vec<u32> = hashes.collect();
             let marked = marked.map(|marked| {
                 let bits = order.iter().map(|row| *row as usize);
                 bits.map(|row| marked.is_valid(row) && marked.value(row))

@@ -66,9 +66,19 @@ impl Index {
         segment: u32,
         is_later: impl Fn(u32, u32) -> bool,
     ) -> u32 {
-        let (mut later, mut earlier) = (NONE, self.first(hash));
+        let chains = &self.chains;
+        let entry = self.table.entry(
+            spread(hash),
+            |id| chains[*id as usize].hash == hash,
+            |id| spread(chains[*id as usize].hash),
+        );
+        let first = match &entry {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(_) => NONE,
+        };
+        let (mut later, mut earlier) = (NONE, first);
         while earlier != NONE {
-            let chain = self.chain(earlier);
+            let chain = &chains[earlier as usize];
             if chain.segment == segment {
                 return earlier;
             }
@@ -77,14 +87,22 @@ impl Index {
             }
             (later, earlier) = (earlier, chain.earlier);
         }
-        let id = self.add(Chain {
+        let id = self.free.last().copied().unwrap_or(chains.len() as u32);
+        if later == NONE {
+            match entry {
+                Entry::Occupied(mut entry) => *entry.get_mut() = id,
+                Entry::Vacant(entry) => drop(entry.insert(id)),
+            }
+        } else {
+            self.chain_mut(later).earlier = id;
+        }
+        self.add(Chain {
             hash,
             segment,
             head: NONE,
             later,
             earlier,
         });
-        self.link(hash, later, id);
         if earlier != NONE {
             self.chain_mut(earlier).later = id;
         }

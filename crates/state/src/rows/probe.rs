@@ -83,7 +83,7 @@ pub struct Matches {
 
 /// Expiries that a probe row asks for.
 #[derive(Clone, Copy)]
-struct Bounds {
+pub(super) struct Bounds {
     low: i64,
     /// None: rows that never expire count as well.
     high: Option<i64>,
@@ -118,7 +118,7 @@ impl Bounds {
 }
 
 impl Within<'_> {
-    fn bounds(&self, row: usize) -> Bounds {
+    pub(super) fn bounds(&self, row: usize) -> Bounds {
         let bound = |of_row: &Int64Array| of_row.is_valid(row).then(|| of_row.value(row));
         match self {
             Self::Any => Bounds {
@@ -177,7 +177,7 @@ impl RowStore {
         })
     }
 
-    fn check_probe(&self, probe: &Probe<'_>) -> Result<()> {
+    pub(super) fn check_probe(&self, probe: &Probe<'_>) -> Result<()> {
         let expected = self.shape.spec.keys.fields();
         if probe.keys.len() != expected.len() {
             return Err(Error::internal(format!(
@@ -271,7 +271,7 @@ impl RowStore {
 
     /// Adds the rows with this hash and an expiry within bounds, the oldest first in each segment; in how many
     /// segments there are any.
-    fn follow(&self, hash: u32, bounds: Bounds, places: &mut Vec<Place>) -> usize {
+    pub(super) fn follow(&self, hash: u32, bounds: Bounds, places: &mut Vec<Place>) -> usize {
         let mut found = 0;
         let mut next = self.index.first(hash);
         while next != NONE {

@@ -1,0 +1,236 @@
+//! Rows in, but only those whose key is not there yet.
+//!
+//! Hashes decide nearly everything: a row of which no stored row shares the hash, nor an earlier one of its batch, is
+//! new without a comparison. The others are compared all at once, column by column, with what their hash leads to.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array},
+    compute::{take, take_arrays},
+};
+use hashbrown::{HashTable, hash_table::Entry};
+use headwater_core::Result;
+
+use super::{Probe, RowStore, Within, equal::rows_equal};
+use crate::{hash::row_hashes, touched::Place};
+
+impl RowStore {
+    /// Adds the rows whose key no row of the store has, nor an earlier one of these; their numbers, ascending. NULL
+    /// equals NULL.
+    ///
+    /// Costs a look-up for each row, a comparison for each that is not added, and what [`Self::append`] costs for the
+    /// others. `expiry` is in milliseconds, one per row; null or `None` means that the row never expires.
+    ///
+    /// # Errors
+    /// `Internal` if columns do not fit the spec, or an expiry is given to a store without them.
+    pub fn append_new(
+        &mut self,
+        keys: &[ArrayRef],
+        values: &[ArrayRef],
+        expiry: Option<&Int64Array>,
+    ) -> Result<UInt32Array> {
+        let rows = keys.first().map_or(0, |key| key.len());
+        self.check_probe(&Probe::new(keys, rows))?;
+        self.check_appended(rows, expiry, None)?;
+        let hashes = row_hashes(keys, rows)?;
+        self.counters.indexed.fetch_add(rows as u64, Relaxed);
+        let unknown = self.without_stored_key(keys, &hashes)?;
+        let new = first_of_each_key(keys, &hashes, unknown)?;
+        if new.is_empty() {
+            return Ok(new);
+        }
+        if new.len() == rows {
+            self.append_hashed(keys, values, expiry, None, &hashes)?;
+            return Ok(new);
+        }
+        let expiry = expiry.map(|expiry| take(expiry, &new, None)).transpose()?;
+        let new_hashes: Vec<u64> = new
+            .values()
+            .iter()
+            .map(|row| hashes[*row as usize])
+            .collect();
+        self.append_hashed(
+            &take_arrays(keys, &new, None)?,
+            &take_arrays(values, &new, None)?,
+            expiry.as_ref().map(|expiry| expiry.as_primitive()),
+            None,
+            &new_hashes,
+        )?;
+        Ok(new)
+    }
+
+    /// The rows, ascending, whose key no stored row has.
+    fn without_stored_key(&self, keys: &[ArrayRef], hashes: &[u64]) -> Result<Vec<u32>> {
+        let mut unknown = Vec::with_capacity(hashes.len());
+        if self.is_empty() {
+            unknown.extend(0..hashes.len() as u32);
+            return Ok(unknown);
+        }
+        let (mut met, mut places): (Vec<u32>, Vec<Place>) = (Vec::new(), Vec::new());
+        for (row, hash) in (0..).zip(hashes) {
+            let first = places.len();
+            self.follow(*hash as u32, Within::Any.bounds(0), &mut places);
+            if places.len() == first {
+                unknown.push(row);
+            }
+            met.resize(places.len(), row);
+        }
+        self.counters
+            .compared
+            .fetch_add(places.len() as u64, Relaxed);
+        if met.is_empty() {
+            return Ok(unknown);
+        }
+        let met = UInt32Array::from(met);
+        let left = take_arrays(keys, &met, None)?;
+        let right = self.fetch(&places, 0..keys.len())?;
+        let equal = rows_equal(&left, &right, places.len())?;
+        if equal.count_set_bits() == met.len() {
+            return Ok(unknown);
+        }
+        // Hashes met by chance: of all rows that met stored ones, those that equal none of them are unknown too.
+        let mut is_known = vec![false; hashes.len()];
+        for (row, equal) in met.values().iter().zip(&equal) {
+            is_known[*row as usize] |= equal;
+        }
+        let by_chance = met.values().iter().filter(|row| !is_known[**row as usize]);
+        unknown.extend(by_chance);
+        unknown.sort_unstable();
+        unknown.dedup();
+        Ok(unknown)
+    }
+}
+
+/// Of these rows, ascending, the first with each key.
+fn first_of_each_key(keys: &[ArrayRef], hashes: &[u64], mut rows: Vec<u32>) -> Result<UInt32Array> {
+    let mut firsts: Vec<u32> = Vec::with_capacity(rows.len());
+    let mut rounds = 0;
+    // A round finds the first row of each hash. Only rows whose hash met by chance are left for the next one.
+    while !rows.is_empty() {
+        let mut first_of_hash: HashTable<u32> = HashTable::with_capacity(rows.len());
+        let (mut later, mut their_first) = (Vec::new(), Vec::new());
+        for row in rows {
+            let hash = hashes[row as usize];
+            let same = |first: &u32| hashes[*first as usize] == hash;
+            match first_of_hash.entry(hash, same, |row| hashes[*row as usize]) {
+                Entry::Occupied(first) => {
+                    later.push(row);
+                    their_first.push(*first.get());
+                }
+                Entry::Vacant(vacant) => {
+                    vacant.insert(row);
+                    firsts.push(row);
+                }
+            }
+        }
+        rounds += 1;
+        rows = Vec::new();
+        if !later.is_empty() {
+            let later = UInt32Array::from(later);
+            let left = take_arrays(keys, &later, None)?;
+            let right = take_arrays(keys, &UInt32Array::from(their_first), None)?;
+            let equal = rows_equal(&left, &right, later.len())?;
+            if equal.count_set_bits() < later.len() {
+                let pairs = later.values().iter().zip(&equal);
+                rows.extend(pairs.filter(|(_, equal)| !equal).map(|(row, _)| *row));
+            }
+        }
+    }
+    if rounds > 1 {
+        firsts.sort_unstable();
+    }
+    Ok(firsts.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::{
+        array::{Float64Array, StringArray},
+        datatypes::{DataType, Field, Schema},
+    };
+    use headwater_core::Epoch;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Emit, RowsSpec};
+
+    #[test]
+    fn rows_whose_hashes_meet_are_told_apart_by_their_keys() {
+        let keys: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "a", "c", "b", "c", "d"]));
+        let hashes = [7, 7, 7, 7, 7, 7, 9];
+        let firsts = first_of_each_key(&[keys], &hashes, (0..7).collect()).unwrap();
+        assert_eq!(firsts.values(), &[0, 1, 3, 6]);
+    }
+
+    #[test]
+    fn zeros_and_nulls_are_one_key_each() {
+        let mut store = RowStore::new(spec(DataType::Float64)).unwrap();
+        let keys = [
+            Some(0.0),
+            None,
+            Some(-0.0),
+            None,
+            Some(f64::NAN),
+            Some(-f64::NAN),
+        ];
+        let keys: ArrayRef = Arc::new(Float64Array::from(keys.to_vec()));
+        let enter = |store: &mut RowStore| {
+            let new = store.append_new(&[Arc::clone(&keys)], &[], None).unwrap();
+            new.values().to_vec()
+        };
+        assert_eq!(enter(&mut store), [0, 1, 4]);
+        assert!(enter(&mut store).is_empty());
+    }
+
+    fn spec(key: DataType) -> RowsSpec {
+        RowsSpec {
+            keys: Arc::new(Schema::new(vec![Field::new("k", key, true)])),
+            values: Arc::new(Schema::empty()),
+            owner_columns: None,
+            expires: true,
+            bucket_millis: 10,
+            marks: false,
+        }
+    }
+
+    /// Rows of an epoch, key and expiry, and what expires at its end.
+    type Epochs = Vec<(Vec<(Option<u8>, i64)>, i64)>;
+
+    fn epochs() -> impl Strategy<Value = Epochs> {
+        let row = (prop::option::weighted(0.9, 0_u8..30), 0_i64..100);
+        let epoch = (prop::collection::vec(row, 0..40), 0_i64..60);
+        prop::collection::vec(epoch, 1..8)
+    }
+
+    proptest! {
+        #[test]
+        fn batch_by_batch_the_same_rows_are_new_as_one_by_one(epochs in epochs()) {
+            let mut store = RowStore::new(spec(DataType::Utf8)).unwrap();
+            let mut known: Vec<(Option<u8>, i64)> = Vec::new();
+            for (epoch, (rows, limit)) in (1..).zip(epochs) {
+                let mut expected = Vec::new();
+                for (number, row) in (0..).zip(&rows) {
+                    if known.iter().all(|other| other.0 != row.0) {
+                        known.push(*row);
+                        expected.push(number);
+                    }
+                }
+                let keys = rows.iter().map(|row| row.0.map(|key| format!("key {key}")));
+                let keys: ArrayRef = Arc::new(keys.collect::<StringArray>());
+                let expiry = Int64Array::from_iter_values(rows.iter().map(|row| row.1));
+                let new = store.append_new(&[keys], &[], Some(&expiry)).unwrap();
+                prop_assert_eq!(new.values(), &expected);
+                prop_assert_eq!(store.len(), known.len());
+                let removed = store.expire(limit, Emit::Nothing).unwrap().removed;
+                let before = known.len();
+                known.retain(|row| row.1 > limit);
+                prop_assert_eq!(removed, before - known.len());
+                store.commit(Epoch(epoch)).unwrap();
+                store.check_invariants();
+            }
+        }
+    }
+}
