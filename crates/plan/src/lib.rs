@@ -8,6 +8,7 @@ mod as_of;
 mod check;
 mod explain;
 mod finished_table;
+mod fixed_lengths;
 mod join;
 mod late_schema;
 mod lower;

@@ -22,6 +22,7 @@ use serde_json::json;
 use crate::{
     check::{check, check_event_times, check_joins},
     explain::explain,
+    fixed_lengths::intervals_as_durations,
     late_schema::late_schema,
     lower,
     optimize::{optimize, push_down_filters},
@@ -178,6 +179,7 @@ pub async fn plan_stream(
     let optimized = optimize(&session, stateful).map_err(from_datafusion)?;
     check_event_times(&optimized, settings)?;
     rewrite::add_stored_columns(&optimized, &mut found.operators).map_err(from_datafusion)?;
+    let optimized = intervals_as_durations(optimized).map_err(from_datafusion)?;
     let (separated, subplans) = separate(optimized).map_err(from_datafusion)?;
     let tables = Tables::of(subplans, &session)
         .await

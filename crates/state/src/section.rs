@@ -18,7 +18,7 @@ use bytes::Bytes;
 use headwater_core::{Epoch, Error, Result};
 
 use crate::{
-    columns::compact_batch,
+    columns::{batch_bytes, compact_batch},
     delta::Change,
     layout::{Layout, flag},
 };
@@ -33,6 +33,8 @@ const HEADER: usize = 32;
 const ENTRY_HEADER: usize = 16;
 /// Entries begin at multiples of this, so that Arrow can read aligned buffers in place.
 const ALIGN: usize = 16;
+/// About what Arrow writes of a batch beside its columns.
+const ROOM_PER_BATCH: usize = 4_096;
 
 /// Whether a section holds changes or everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +63,10 @@ pub(crate) fn encode(
     version: Epoch,
     changes: &[Change],
 ) -> Result<Bytes> {
-    let mut bytes = Vec::new();
+    // A large state that grew byte by byte would be copied a dozen times.
+    let rows = changes.iter().filter_map(Change::rows);
+    let expected: usize = rows.map(|rows| batch_bytes(rows) + ROOM_PER_BATCH).sum();
+    let mut bytes = Vec::with_capacity(expected + ROOM_PER_BATCH);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&FORMAT.to_le_bytes());
     bytes.extend_from_slice(&[kind as u8, layout.flags]);
