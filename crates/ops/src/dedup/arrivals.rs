@@ -12,6 +12,8 @@ use datafusion::{
     error::{DataFusionError, Result},
 };
 
+use crate::exchange::by_origin;
+
 /// Rows of several batches, numbered in order of arrival.
 #[derive(Debug)]
 pub(super) struct Arrivals {
@@ -103,25 +105,6 @@ impl Arrivals {
         }
         Ok(picked)
     }
-}
-
-/// Row numbers by origin, in order within each. There are as many origins as partitions: rows are counted, not compared.
-fn by_origin(tags: &[u32]) -> Vec<u32> {
-    let origins = tags.iter().max().map_or(0, |last| *last as usize + 1);
-    let mut next = vec![0_u32; origins + 1];
-    for tag in tags {
-        next[*tag as usize + 1] += 1;
-    }
-    for origin in 0..origins {
-        next[origin + 1] += next[origin];
-    }
-    let mut order = vec![0; tags.len()];
-    for (row, tag) in (0..).zip(tags) {
-        let place = &mut next[*tag as usize];
-        order[*place as usize] = row;
-        *place += 1;
-    }
-    order
 }
 
 #[cfg(test)]

@@ -194,6 +194,15 @@ macro_rules! for_unit {
     };
 }
 
+/// The starts of the windows at one position of these times, and which times lie inside; `None`: all.
+pub(super) fn starts_of(
+    times: &ArrayRef,
+    scaled: Scaled,
+    position: i64,
+) -> Result<(ArrayRef, Option<BooleanArray>)> {
+    Ok(for_unit!(times, starts_at, scaled, position))
+}
+
 /// The rows of a batch in the window at one position.
 pub(super) fn assign(
     batch: &RecordBatch,
@@ -202,8 +211,7 @@ pub(super) fn assign(
     position: i64,
     schema: &SchemaRef,
 ) -> Result<RecordBatch> {
-    let times = batch.column(time);
-    let (starts, inside) = for_unit!(times, starts_at, scaled, position);
+    let (starts, inside) = starts_of(batch.column(time), scaled, position)?;
     let mut columns = batch.columns().to_vec();
     columns.push(starts);
     let assigned = RecordBatch::try_new(Arc::clone(schema), columns)?;

@@ -29,7 +29,7 @@ pub struct Windows {
 impl Windows {
     /// How many windows a time can belong to at most.
     pub fn overlapping(&self) -> i64 {
-        (self.size_micros + self.slide_micros - 1) / self.slide_micros
+        overlapping(self.size_micros, self.slide_micros)
     }
 
     /// Whether every time belongs to exactly one window.
@@ -61,6 +61,11 @@ impl Windows {
     }
 }
 
+/// How many windows of a size a time can belong to at most.
+fn overlapping(size: i64, slide: i64) -> i64 {
+    (size + slide - 1) / slide
+}
+
 /// Windows in the units of one timestamp column.
 #[derive(Debug, Clone, Copy)]
 struct Scaled {
@@ -70,6 +75,10 @@ struct Scaled {
 }
 
 impl Scaled {
+    fn overlapping(&self) -> i64 {
+        overlapping(self.size, self.slide)
+    }
+
     /// Start of the last window that contains `time`, or that would if it were longer than its slide.
     fn last_start(&self, time: i64) -> i64 {
         let into = time.wrapping_sub(self.offset).rem_euclid(self.slide);

@@ -8,7 +8,7 @@
 //! A slice is named by its last instant, and a window by its start as everywhere: so both fit into one column and can
 //! be told apart, unless a slice is so short that its last instant is a start too.
 
-use super::Scaled;
+use super::{Scaled, assign::starts_of};
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch},
@@ -19,11 +19,6 @@ use datafusion::{
 };
 
 impl Scaled {
-    /// How many windows a time can belong to at most.
-    pub(super) fn overlapping(&self) -> i64 {
-        (self.size + self.slide - 1) / self.slide
-    }
-
     /// Whether a row is in several windows and slices can be told from windows.
     pub(super) fn can_be_sliced(&self) -> bool {
         self.size > self.slide && self.slide > 1 && self.size % self.slide != 1
@@ -84,23 +79,14 @@ pub(super) fn expand(
         expanded.push(filter_record_batch(batch, &windows)?);
         filter_record_batch(batch, &not(&windows)?)?
     };
-    let named = instants(slices.column(column))?;
     for position in 0..scaled.overlapping() {
-        let back = position * scaled.slide;
-        let starts: Int64Array =
-            named.unary(|instant| scaled.last_start(instant).saturating_sub(back));
-        let like = slices.column(column).data_type();
+        let (starts, inside) = starts_of(slices.column(column), scaled, position)?;
         let mut columns = slices.columns().to_vec();
-        columns[column] = times(starts.clone(), like)?;
+        columns[column] = starts;
         let assigned = RecordBatch::try_new(slices.schema(), columns)?;
-        let all_inside = back + scaled.slide <= scaled.size;
-        expanded.push(if all_inside {
-            assigned
-        } else {
-            let inside = named.values().iter().zip(starts.values());
-            let inside =
-                inside.map(|(instant, start)| *instant < start.saturating_add(scaled.size));
-            filter_record_batch(&assigned, &BooleanArray::from_iter(inside.map(Some)))?
+        expanded.push(match inside {
+            Some(inside) => filter_record_batch(&assigned, &inside)?,
+            None => assigned,
         });
     }
     Ok(expanded)
