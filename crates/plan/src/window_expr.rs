@@ -220,6 +220,7 @@ fn group_windows(aggregate: Aggregate, made: &mut usize) -> Result<Transformed<L
     let before = Arc::clone(&aggregate.schema);
     let mut input = Arc::unwrap_or_clone(aggregate.input);
     let mut groups = aggregate.group_expr;
+    let mut aggregates = aggregate.aggr_expr;
     let mut rebuild: Vec<(Expr, Expr)> = Vec::new();
     for call in &calls {
         let (assigned, rebuilt) = assign(input, call, made)?;
@@ -229,9 +230,16 @@ fn group_windows(aggregate: Aggregate, made: &mut usize) -> Result<Transformed<L
             .into_iter()
             .map(|group| group_by_start(group, &call.call, &start))
             .collect::<Result<_>>()?;
+        // A window that overlaps no other is a function of the row; of the others a row is in several.
+        if !call.windows.is_tumbling() {
+            aggregates = aggregates
+                .into_iter()
+                .map(|aggregate| replace(aggregate, &call.call, &rebuilt))
+                .collect::<Result<_>>()?;
+        }
         rebuild.push((start, rebuilt));
     }
-    let grouped = Aggregate::try_new(Arc::new(input), groups, aggregate.aggr_expr)?;
+    let grouped = Aggregate::try_new(Arc::new(input), groups, aggregates)?;
     let columns = before
         .iter()
         .zip(grouped.schema.columns())

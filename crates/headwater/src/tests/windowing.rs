@@ -1,5 +1,7 @@
 //! TUMBLE, HOP and SESSION give what `window` and `session_window` give.
 
+use datafusion::{functions::core::expr_fn::get_field, logical_expr::ExprFunctionExt};
+
 use super::*;
 
 const CLICKS: &str = "CREATE STREAM clicks (time TIMESTAMP, host STRING, status BIGINT, \
@@ -82,4 +84,86 @@ async fn windowing_functions_work_on_tables_too() {
         world::shown(&found),
         ["a 1970-01-01T00:00:00Z 200", "a 1970-01-01T00:00:05Z 200"]
     );
+}
+
+/// Steps of a stream, with windows that lie in several of them; the last row only closes windows.
+const STEPS: [&[world::Row]; 4] = [
+    &[(1, "a", 500), (7, "b", 503)],
+    &[(8, "a", 200), (6, "a", 404)],
+    &[(12, "a", 500), (3, "b", 503)],
+    &[(500, "z", 500)],
+];
+
+/// What a query gives out over those steps in append mode, each in a program of its own, and over a table without the
+/// last row.
+async fn both_ways(query: fn(DataFrame) -> Result<DataFrame>) -> (Vec<String>, Vec<String>) {
+    let world = world::World::new();
+    let mut streamed = Vec::new();
+    for step in STEPS {
+        world.logs.add_batch(rows(step)).expect("rows");
+        let run = world.run(world::Query::Frame(query), OutputMode::Append);
+        streamed.extend(run.await.expect("it works").into_values().flatten());
+    }
+    streamed.sort();
+    let session = Session::new();
+    let finished = rows(&STEPS[..3].concat());
+    session.register_batch("logs", finished).expect("a table");
+    let logs = session.table("logs").await.expect("registered");
+    let batch = query(logs).expect("a query").collect().await;
+    (streamed, world::shown(&batch.expect("rows")))
+}
+
+/// Of each window and host: the window as its aggregates see it, and ordinary aggregates.
+fn windows_in_aggregates(logs: DataFrame, windows: Expr) -> Result<DataFrame> {
+    let start = || get_field(windows.clone(), "start");
+    let inside = count(lit(1)).filter(col("time").gt_eq(start())).build();
+    logs.with_watermark("time", "10 seconds")?
+        .group_by([windows.clone(), col("host")])?
+        .agg([
+            max(start()).alias("first"),
+            min(get_field(windows.clone(), "end")).alias("last"),
+            sum(col("status")).alias("total"),
+            inside.expect("a filter").alias("inside"),
+        ])?
+        .select_expr(["window.start", "host", "first", "last", "total", "inside"])
+}
+
+#[tokio::test]
+async fn aggregates_can_look_at_the_windows_that_they_are_of() {
+    fn sliding(logs: DataFrame) -> Result<DataFrame> {
+        windows_in_aggregates(logs, window(col("time"), "10 seconds").slide("2 seconds"))
+    }
+    fn tumbling(logs: DataFrame) -> Result<DataFrame> {
+        windows_in_aggregates(logs, window(col("time"), "10 seconds"))
+    }
+    let (streamed, batch) = both_ways(tumbling).await;
+    let expected = [
+        "1970-01-01T00:00:00Z a 1970-01-01T00:00:00Z 1970-01-01T00:00:10Z 1104 3",
+        "1970-01-01T00:00:00Z b 1970-01-01T00:00:00Z 1970-01-01T00:00:10Z 1006 2",
+        "1970-01-01T00:00:10Z a 1970-01-01T00:00:10Z 1970-01-01T00:00:20Z 500 1",
+    ];
+    assert_eq!(streamed, expected);
+    assert_eq!(batch, expected);
+    let (streamed, batch) = both_ways(sliding).await;
+    // Each row is in five windows.
+    let hosts = |host| batch.iter().filter(|row| row.contains(host)).count();
+    assert_eq!((hosts(" a "), hosts(" b ")), (11, 7), "{batch:?}");
+    for row in &batch {
+        let cells: Vec<_> = row.split(' ').collect();
+        assert_eq!(cells[0], cells[2], "the start of the window: {row}");
+    }
+    assert_eq!(streamed, batch);
+}
+
+#[tokio::test]
+async fn sql_aggregates_of_sliding_windows_answer_as_over_a_subquery_with_the_windows() {
+    let grouped = "SELECT window.start, max(window.start), count(*), sum(status), \
+        count(*) FILTER (WHERE window.end > time + INTERVAL 5 SECONDS) \
+        FROM clicks GROUP BY window(time, '10 seconds', '2 seconds')";
+    let nested = "SELECT w.start, max(w.start), count(*), sum(status), \
+        count(*) FILTER (WHERE w.end > time + INTERVAL 5 SECONDS) \
+        FROM (SELECT window(time, '10 seconds', '2 seconds') AS w, time, status FROM clicks) GROUP BY w";
+    let expected = streamed(nested).await;
+    assert!(expected.len() > 10, "{expected:?}");
+    assert_eq!(streamed(grouped).await, expected);
 }

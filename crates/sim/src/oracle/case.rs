@@ -207,6 +207,7 @@ fn query(random: &mut StdRng) -> QueryShape {
         by_time,
         keys,
         aggregates,
+        of_windows: window.is_some() && random.random_bool(0.2),
         having,
         mode,
         ..QueryShape::default()

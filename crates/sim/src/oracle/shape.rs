@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use datafusion::prelude::lit;
+use datafusion::{
+    functions::core::expr_fn::get_field,
+    functions_aggregate::expr_fn::max,
+    logical_expr::{Expr, lit},
+};
 use headwater::{DataFrame, session_window, sql::window_udf};
 use headwater_core::{OutputMode, Result};
 
@@ -61,6 +65,8 @@ pub struct QueryShape {
     pub keys: Vec<&'static str>,
     /// Aggregates as SQL; none: the query only filters.
     pub aggregates: Vec<&'static str>,
+    /// Whether there are aggregates of the windows themselves too.
+    pub of_windows: bool,
     /// A condition on the groups.
     pub having: Option<&'static str>,
     /// Which rows come out.
@@ -176,13 +182,16 @@ impl QueryShape {
             Some(duplicates) => duplicates.drop_from(frame)?,
             None => frame,
         };
-        let mut keys = Vec::new();
-        let mut output = Vec::new();
+        let (mut keys, mut bounds, mut output) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(windows) = self.window {
             let durations = [windows.size, windows.slide, windows.start];
             let mut arguments = vec![frame.expr("ts")?];
             arguments.extend(durations.map(|n| lit(format!("{n} seconds"))));
-            keys.push(window_udf().call(arguments));
+            let window = window_udf().call(arguments);
+            bounds = ["start", "end"]
+                .map(|bound| get_field(window.clone(), bound))
+                .into();
+            keys.push(window);
             output.extend([
                 "window.start AS ws".to_owned(),
                 "window.end AS we".to_owned(),
@@ -195,7 +204,7 @@ impl QueryShape {
                 "session_window.end AS we".to_owned(),
             ]);
         }
-        self.group(frame, keys, output)
+        self.group(frame, keys, bounds, output)
     }
 
     /// The same over a static frame that has one row per (row, window), with the columns `ws` and `we` besides.
@@ -208,13 +217,14 @@ impl QueryShape {
             keys.extend([frame.expr("ws")?, frame.expr("we")?]);
             output.extend(["ws".to_owned(), "we".to_owned()]);
         }
-        self.group(frame, keys, output)
+        self.group(frame, keys.clone(), keys, output)
     }
 
     fn group(
         &self,
         frame: DataFrame,
-        mut keys: Vec<datafusion::logical_expr::Expr>,
+        mut keys: Vec<Expr>,
+        bounds: Vec<Expr>,
         mut output: Vec<String>,
     ) -> Result<DataFrame> {
         if !self.aggregates_anything() {
@@ -233,6 +243,10 @@ impl QueryShape {
         for (number, text) in self.aggregates.iter().enumerate() {
             aggregates.push(frame.expr(&format!("{text} AS a{number}"))?);
             output.push(format!("a{number}"));
+        }
+        for (number, bound) in bounds.into_iter().enumerate().filter(|_| self.of_windows) {
+            aggregates.push(max(bound).alias(format!("w{number}")));
+            output.push(format!("w{number}"));
         }
         if let Some(having) = self.having {
             aggregates.push(frame.expr(&format!("{having} AS kept"))?);
@@ -270,6 +284,9 @@ impl fmt::Display for QueryShape {
         let time = if self.by_time { "ts " } else { "" };
         write!(f, ", by [{time}{}]", self.keys.join(" "))?;
         write!(f, ", [{}]", self.aggregates.join(", "))?;
+        if self.of_windows {
+            write!(f, " and of the windows")?;
+        }
         if let Some(having) = self.having {
             write!(f, ", having {having}")?;
         }
