@@ -25,6 +25,7 @@ use crate::{
     batch,
     data::{self, DataSize},
     nexmark,
+    queries::select,
 };
 
 /// 12 seconds of event time, so that there are several windows.
@@ -136,18 +137,22 @@ fn difference(stream: Rows, batch: Rows) -> Option<String> {
     })
 }
 
+/// Copies the files by name. They are written at the same time, and a stream reads the oldest one first.
+fn copy_in_order(from: &Path, to: &Path) {
+    let files = fs::read_dir(from).unwrap();
+    let mut paths: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths {
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
 /// Copies the data set and adds the closing file to each table.
 fn write_closed(from: &Path, to: &Path) {
     for (number, table) in Table::ALL.into_iter().enumerate() {
         let folder = to.join(table.name());
         fs::create_dir(&folder).unwrap();
-        let files = fs::read_dir(from.join(table.name())).unwrap();
-        let mut paths: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
-        // A stream reads the oldest file first.
-        paths.sort();
-        for path in paths {
-            fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
-        }
+        copy_in_order(&from.join(table.name()), &folder);
         let schema = table.schema();
         // No two columns have an identifier in common.
         let base = -100 * (number as i64 + 1);
@@ -197,6 +202,31 @@ async fn every_query_answers_as_the_batch_does() {
         wrong.extend(found.map(|what| format!("{}: {what}", query.name)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Of `dedup` the batch that is measured has other prices: the first bids are asked for here, of all rows in the order in
+/// which they arrive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_bid_of_each_key_comes_out() {
+    let (written, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    data::write(written.path(), ROWS).unwrap();
+    let folder = dir.path().join("bid");
+    fs::create_dir(&folder).unwrap();
+    copy_in_order(&written.path().join("bid"), &folder);
+    let dedup = select(&["dedup".to_owned()]).unwrap()[0];
+    let stream = stream_answer(dir.path(), &dedup).await.unwrap();
+    let measured = batch_answer(dir.path(), &dedup).await.unwrap();
+    let session = batch::session(dir.path(), &dedup).await.unwrap();
+    let one_after_the_other = "SET datafusion.execution.target_partitions = 1";
+    session.sql(one_after_the_other).await.unwrap();
+    let first = "SELECT auction, bidder, first_value(price), first_value(date_time) FROM bid GROUP BY auction, bidder";
+    let first = session.sql(first).await.unwrap().collect().await.unwrap();
+    let first = rows_of(&first);
+    assert!(first.len() < 18_000, "no key comes twice");
+    assert_eq!(difference(stream.clone(), first), None);
+    // What is measured beside it has the same keys.
+    let keys = |rows: Rows| -> Rows { rows.iter().map(|row| row[..2].to_vec()).collect() };
+    assert_eq!(difference(keys(stream), keys(measured)), None);
 }
 
 #[test]
