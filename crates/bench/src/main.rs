@@ -9,7 +9,10 @@ use headwater_bench::{
     curves::{self, part::Part},
     data::{self, DataSize},
     nexmark,
-    plot::{self, PlotArguments},
+    plot::{
+        self, PlotArguments,
+        figures::{self, FiguresArguments},
+    },
     queries,
     state_size::{self, Operator},
     tables::Table,
@@ -55,6 +58,8 @@ enum Command {
     Compare(CompareArguments),
     /// Draw measurements: bars of what `compare` measured, and curves.
     Plot(PlotArguments),
+    /// Draw the figures of the documentation: a file for each picture that measurements make.
+    Figures(FiguresArguments),
     /// Measure an epoch of 1,000 rows beside states of different sizes.
     StateSize {
         /// Keys in state, separated by commas; multiples of 2,000.
@@ -141,6 +146,12 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Compare(arguments) => compare::run(&arguments, &mut |line| print_line(line)),
         Command::Plot(arguments) => plot::run(&arguments),
+        Command::Figures(arguments) => {
+            for file in figures::run(&arguments)? {
+                print_line(&file.display().to_string());
+            }
+            Ok(())
+        }
         Command::StateSize { keys, epochs } => runtime()?.block_on(async {
             let clock = SystemClock::default();
             for operator in Operator::ALL {

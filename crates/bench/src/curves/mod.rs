@@ -93,22 +93,60 @@ impl Options {
 pub struct Curve {
     /// The name on the command line.
     pub name: &'static str,
+    /// What its picture shows.
+    pub title: &'static str,
     measure: fn(&Options, &dyn Clock) -> Result<Measured>,
 }
 
 /// All curves, in the order in which they run.
 pub const CURVES: [Curve; 7] = [
-    curve("epoch-keys", epoch_keys::measure),
-    curve("memory", memory::measure),
-    curve("restore", restore::measure),
-    curve("durability", durability::measure),
-    curve("listing", listing::measure),
-    curve("threads", threads::measure),
-    curve("startup", startup::measure),
+    curve(
+        "epoch-keys",
+        "An epoch of 1,000 rows beside keys that it does not touch",
+        epoch_keys::measure,
+    ),
+    curve(
+        "memory",
+        "Memory of a key, and what a changed key adds to the checkpoint",
+        memory::measure,
+    ),
+    curve(
+        "restore",
+        "From a start on a checkpoint to the first commit",
+        restore::measure,
+    ),
+    curve(
+        "durability",
+        "An epoch of tumbling windows with the checkpoint on disk and in memory",
+        durability::measure,
+    ),
+    curve(
+        "listing",
+        "Finding one new file in a folder",
+        listing::measure,
+    ),
+    curve(
+        "threads",
+        "Tumbling windows with one worker thread and with two",
+        threads::measure,
+    ),
+    curve(
+        "startup",
+        "From the start of the process to its first commit",
+        startup::measure,
+    ),
 ];
 
-const fn curve(name: &'static str, measure: fn(&Options, &dyn Clock) -> Result<Measured>) -> Curve {
-    Curve { name, measure }
+const fn curve(
+    name: &'static str,
+    title: &'static str,
+    measure: fn(&Options, &dyn Clock) -> Result<Measured>,
+) -> Curve {
+    Curve {
+        name,
+        title,
+        measure,
+    }
 }
 
 impl Curve {

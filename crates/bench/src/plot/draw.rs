@@ -141,18 +141,14 @@ fn draw_bars(area: &Area<'_>, unit: &str, groups: &[(String, Vec<(usize, f64)>)]
     let start = axis.from;
     // The vertical axis goes up, the groups go down.
     let names = Axis::names(groups.iter().rev().map(|(name, _)| name.as_str()));
-    let unit = if axis.logarithmic {
-        format!("{unit} (logarithmic)")
-    } else {
-        unit.to_owned()
-    };
+    let unit = described(unit, &axis);
     let mut chart = ChartBuilder::on(area)
         // Room for the number behind the longest bar.
         .margin_right(64)
         .margin_left(8)
         .margin_bottom(8)
         .x_label_area_size(FOOT - 16)
-        .y_label_area_size(92)
+        .y_label_area_size(width(groups))
         .build_cartesian_2d(axis, names)?;
     chart
         .configure_mesh()
@@ -193,6 +189,7 @@ fn draw_lines(
     let points = series.iter().flat_map(|(_, points)| points.iter());
     let x = Axis::of(points.clone().map(|(x, _)| *x));
     let y = Axis::of(points.map(|(_, y)| *y));
+    let (x_unit, y_unit) = (described(x_unit, &x), described(y_unit, &y));
     let mut chart = ChartBuilder::on(area)
         .margin_right(28)
         .margin_left(8)
@@ -220,6 +217,22 @@ fn draw_lines(
         chart.draw_series(dots)?;
     }
     Ok(())
+}
+
+/// What an axis counts, and how.
+fn described(unit: &str, axis: &Axis) -> String {
+    if axis.logarithmic {
+        format!("{unit} (logarithmic)")
+    } else {
+        unit.to_owned()
+    }
+}
+
+/// Room for the names of groups beside their bars.
+fn width(groups: &[(String, Vec<(usize, f64)>)]) -> u32 {
+    let longest = groups.iter().map(|(name, _)| name.chars().count()).max();
+    let width = (longest.unwrap_or(0) as f64 * LETTER) as u32 + 20;
+    width.clamp(92, WIDTH / 3)
 }
 
 fn colour(number: usize) -> RGBColor {

@@ -1,13 +1,17 @@
 //! Measurements as pictures: bars of who is how fast, and curves.
 //!
 //! What is drawn is data: lines of JSON, as `compare` and the curves print them. [`panel`] says which pictures they
-//! make, [`axis`] where the marks of an axis are, [`draw`] makes SVG of both.
+//! make, [`axis`] where the marks of an axis are, [`draw`] makes SVG of both; [`figures`] are those of `docs`.
 
 pub mod axis;
 pub mod draw;
+pub mod figures;
 pub mod panel;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use headwater_core::{Error, Result};
@@ -32,8 +36,22 @@ pub struct PlotArguments {
 /// `Unavailable` if a file cannot be read or written; `Data` if a line is not what is expected, with its place;
 /// `Invalid` if there is nothing to draw.
 pub fn run(arguments: &PlotArguments) -> Result<()> {
+    let panels = panel::panels(&read(&arguments.input)?, &arguments.curve);
+    if panels.is_empty() {
+        return Err(nothing_to_draw());
+    }
+    write(&arguments.out, &draw::svg(&panels)?)
+}
+
+fn nothing_to_draw() -> Error {
+    Error::invalid(
+        "there is nothing to draw: give lines that `compare` or `curve` printed, and curves that are among them",
+    )
+}
+
+fn read(files: &[PathBuf]) -> Result<Vec<panel::Input>> {
     let mut lines = Vec::new();
-    for path in &arguments.input {
+    for path in files {
         let text = fs::read_to_string(path).map_err(|e| {
             Error::unavailable(format!("cannot read {}", path.display())).with_source(e)
         })?;
@@ -41,19 +59,15 @@ pub fn run(arguments: &PlotArguments) -> Result<()> {
             panel::parse(&text).map_err(|e| e.context(format!("file {}", path.display())))?,
         );
     }
-    let panels = panel::panels(&lines, &arguments.curve);
-    if panels.is_empty() {
-        return Err(Error::invalid(
-            "there is nothing to draw: give lines that `compare` or `curve` printed, and curves that are among them",
-        ));
-    }
-    let svg = draw::svg(&panels)?;
-    let failed =
-        |e| Error::unavailable(format!("cannot write {}", arguments.out.display())).with_source(e);
-    if let Some(folder) = arguments.out.parent() {
+    Ok(lines)
+}
+
+fn write(out: &Path, svg: &str) -> Result<()> {
+    let failed = |e| Error::unavailable(format!("cannot write {}", out.display())).with_source(e);
+    if let Some(folder) = out.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    fs::write(&arguments.out, svg).map_err(failed)
+    fs::write(out, svg).map_err(failed)
 }
 
 #[cfg(test)]
@@ -109,6 +123,7 @@ mod tests {
         let both = plot(LINES, &[]).unwrap();
         let none = plot(LINES, &["other"]).unwrap();
         assert!(both.len() > none.len());
-        assert!(both.contains("\nkeys\n") && !none.contains("\nkeys\n"));
+        let unit = "\nkeys (logarithmic)\n";
+        assert!(both.contains(unit) && !none.contains(unit));
     }
 }

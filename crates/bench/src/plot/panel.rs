@@ -3,11 +3,15 @@
 use headwater_core::{Error, Result};
 use serde::Deserialize;
 
-use crate::compare::{
-    Line,
-    schedule::Engine,
-    summary::median,
-    targets::{COMPARISONS, Figure},
+use super::axis::short;
+use crate::{
+    compare::{
+        Line,
+        schedule::Engine,
+        summary::median,
+        targets::{COMPARISONS, Figure},
+    },
+    curves::CURVES,
 };
 
 /// A point of a curve.
@@ -94,6 +98,29 @@ pub fn panels(lines: &[Input], chosen: &[String]) -> Vec<Panel> {
     let mut panels: Vec<Panel> = throughput.into_iter().chain(triggers).collect();
     panels.extend(curves(lines, chosen));
     panels
+}
+
+/// The same pictures, each with a name of its own; a curve with several units is one picture of several panels.
+pub fn pictures(lines: &[Input]) -> Vec<(String, Vec<Panel>)> {
+    let mut names: Vec<&String> = Vec::new();
+    for line in lines {
+        if let Input::Point(point) = line
+            && !names.contains(&&point.curve)
+        {
+            names.push(&point.curve);
+        }
+    }
+    let bars = [
+        ("throughput", bars(lines, Figure::Throughput)),
+        ("small-triggers", bars(lines, Figure::TriggerTime)),
+    ];
+    let bars = bars.map(|(name, panel)| (name.to_owned(), panel.into_iter().collect()));
+    let curves = names.into_iter().map(|name| {
+        let panels = curves(lines, std::slice::from_ref(name));
+        (name.clone(), panels)
+    });
+    let pictures = bars.into_iter().chain(curves);
+    pictures.filter(|(_, panels)| !panels.is_empty()).collect()
 }
 
 fn bars(lines: &[Input], figure: Figure) -> Option<Panel> {
@@ -198,14 +225,39 @@ fn curves(lines: &[Input], chosen: &[String]) -> Vec<Panel> {
         for (_, points) in &mut series {
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
         }
+        let title = title(&first.curve);
+        let mut points = series.iter().flat_map(|(_, points)| points);
+        if points.all(|(x, _)| *x == first.x) {
+            return bars_at(first, title, series);
+        }
         Panel::Lines {
-            title: first.curve.clone(),
+            title,
             x_unit: first.x_unit.clone(),
             y_unit: first.y_unit.clone(),
             series,
         }
     };
     curves.into_iter().map(panel).collect()
+}
+
+/// What a curve shows; its name, if it is none of ours.
+fn title(curve: &str) -> String {
+    let known = CURVES.iter().find(|known| known.name == curve);
+    known.map_or(curve, |known| known.title).to_owned()
+}
+
+/// A curve with one place only has no lines: a bar for each series, the median of its points.
+fn bars_at(first: &Point, title: String, series: Vec<(String, Vec<(f64, f64)>)>) -> Panel {
+    let bar = |(name, points): (String, Vec<(f64, f64)>)| {
+        let value = median(points.into_iter().map(|(_, y)| y).collect())?;
+        Some((name, vec![(0, value)]))
+    };
+    Panel::Bars {
+        title: format!("{title}, {} {}", short(first.x), first.x_unit),
+        unit: first.y_unit.clone(),
+        groups: series.into_iter().filter_map(bar).collect(),
+        names: Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -288,6 +340,52 @@ mod tests {
             ]
         );
         assert_eq!(panels_of(&["threads".to_owned()]).len(), 1);
+    }
+
+    #[test]
+    fn a_curve_with_one_place_has_bars() {
+        let text = [
+            point("durability", "on disk", 450_000.0, 36.0, "ms"),
+            point("durability", "in memory", 450_000.0, 31.0, "ms"),
+        ]
+        .concat();
+        let panels = panels(&parse(&text).unwrap(), &[]);
+        let [Panel::Bars { title, groups, .. }] = panels.as_slice() else {
+            panic!("{panels:?}")
+        };
+        assert!(
+            title.ends_with("on disk and in memory, 450 k keys"),
+            "{title}"
+        );
+        let bars = [("on disk", 36.0), ("in memory", 31.0)];
+        assert_eq!(
+            groups[..],
+            bars.map(|(name, y)| (name.to_owned(), vec![(0, y)]))
+        );
+    }
+
+    #[test]
+    fn each_curve_is_a_picture_whatever_its_units() {
+        let text = [
+            point("memory", "resident", 10.0, 2.0, "bytes"),
+            point("memory", "resident", 100.0, 2.0, "bytes"),
+            run("join", "headwater-0", 10, 1.0),
+            point("restore", "join", 10.0, 1.0, "ms"),
+            point("memory", "resident", 10.0, 5.0, "share"),
+            run("small", "headwater-0", 7, 2.5),
+        ]
+        .concat();
+        let pictures = pictures(&parse(&text).unwrap());
+        let sizes = pictures
+            .iter()
+            .map(|(name, panels)| (name.as_str(), panels.len()));
+        let expected = [
+            ("throughput", 1),
+            ("small-triggers", 1),
+            ("memory", 2),
+            ("restore", 1),
+        ];
+        assert_eq!(sizes.collect::<Vec<_>>(), expected);
     }
 
     #[test]
