@@ -50,9 +50,9 @@ async fn what_a_query_keeps_is_explained() {
     }
 }
 
-/// The physical plan of a query over `STREAMS`.
+/// The physical plan of a query over `STREAMS`, with Spark's functions.
 async fn physical(query: &str) -> Result<String> {
-    let session = Session::new();
+    let session = Session::builder().spark_functions(true).build()?;
     let text = format!("{STREAMS} CREATE SINK s USING noop; INSERT INTO s {query};");
     let pipeline = session.pipeline(&text).await?;
     Ok(pipeline.queries()[0].physical_plan())
@@ -77,14 +77,38 @@ async fn rows_of_windows_that_overlap_are_aggregated_once_where_their_order_mean
         "sum(status)",
         "avg(status)",
         "count(DISTINCT host)",
+        "count_if(status > 3)",
+        "skewness(status)",
+        "kurtosis(status)",
+        "percentile(status, 0.5)",
+        "percentile_approx(status, 0.5)",
+        "mode(status)",
+        "bool_and(status > 3)",
     ] {
         check(&plan(aggregate, sliding).await, true);
         check(&plan(aggregate, tumbling).await, false);
     }
-    for aggregate in ["array_agg(status)", "first_value(status)"] {
+    for aggregate in [
+        "array_agg(status)",
+        "first_value(status)",
+        "first(status)",
+        "last(status)",
+        "max_by(host, status)",
+        "collect_list(status)",
+        "listagg(host)",
+    ] {
         check(&plan(aggregate, sliding).await, false);
     }
     // Something besides the grouping looks at the windows of rows.
+    for aggregate in [
+        "max(window.start)",
+        "count(*) FILTER (WHERE window.start < time)",
+        "sum(status), max(window.end)",
+    ] {
+        let query =
+            format!("SELECT window, {aggregate} FROM clicks GROUP BY window(time, {sliding})");
+        check(&physical(&query).await.unwrap(), false);
+    }
     let windowed = format!("SELECT window(time, {sliding}) AS w, host FROM clicks");
     let query = format!("SELECT w, max(w.start) AS a FROM ({windowed}) GROUP BY w");
     check(&physical(&query).await.unwrap(), false);

@@ -8,6 +8,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, EmitTo};
 use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 use datafusion::physical_expr::expressions::{Column, Literal};
@@ -273,6 +274,23 @@ proptest! {
     }
 
     #[test]
+    fn what_claims_not_to_depend_on_the_order_does_not(
+        (rows, shuffled) in rows().prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle())),
+        cut in 0usize..25,
+    ) {
+        let (head, tail) = shuffled.split_at(cut.min(rows.len()));
+        for (function, args, ignore_nulls) in cases() {
+            if function.order_sensitivity() != AggregateOrderSensitivity::Insensitive {
+                continue;
+            }
+            let aggregate = Arc::new(aggregate(&function, &args, ignore_nulls));
+            let expected = at_once(&aggregate, &rows);
+            assert_close(function.name(), &expected, &at_once(&aggregate, &shuffled));
+            assert_close(function.name(), &expected, &in_grouped_parts(&aggregate, &[tail, head]));
+        }
+    }
+
+    #[test]
     fn moments_do_not_depend_on_the_split(values in prop::collection::vec(-100i64..100, 1..40), cut in 0usize..40) {
         let rows: Vec<Row> = values.iter().map(|v| (0, Some(*v), i8::try_from(*v).ok().map(|v| v.clamp(2, 100)), None)).collect();
         let (head, tail) = rows.split_at(cut.min(rows.len()));
@@ -283,6 +301,27 @@ proptest! {
             assert_close(function.name(), &expected, &in_grouped_parts(&aggregate, &[head, tail]));
         }
     }
+}
+
+#[test]
+fn functions_say_whether_they_depend_on_the_order_of_rows() {
+    let dependent: Vec<String> = functions()
+        .iter()
+        .filter(|function| function.order_sensitivity() != AggregateOrderSensitivity::Insensitive)
+        .map(|function| function.name().to_owned())
+        .collect();
+    // The last is an estimate from a set, which does not depend on the order either, but DataFusion's is silent.
+    assert_eq!(
+        dependent,
+        [
+            "max_by",
+            "min_by",
+            "first",
+            "last",
+            "string_agg",
+            "approx_distinct"
+        ]
+    );
 }
 
 fn answer(function: &Arc<AggregateUDF>, values: Vec<ArrayRef>, args: &[&str]) -> ScalarValue {
