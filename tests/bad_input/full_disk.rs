@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use headwater::{
     Storage,
-    core::{CreateOutcome, Error, Prepared, PreparedWrite, Result, storage::StoredObject},
+    core::{CreateOutcome, Error, Payload, Prepared, PreparedWrite, Result, storage::StoredObject},
 };
 
 /// How much room there is. Several storages may share it.
@@ -81,6 +81,11 @@ impl Storage for FullDisk {
     async fn create(&self, path: &str, bytes: Bytes) -> Result<CreateOutcome> {
         self.room.take("create", path)?;
         self.storage.create(path, bytes).await
+    }
+
+    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+        self.room.take("create", path)?;
+        self.storage.create_payload(path, payload).await
     }
 
     async fn replace(&self, path: &str, bytes: Bytes) -> Result<()> {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use headwater::{
     Storage,
     core::{
-        CreateOutcome, Prepared, PreparedWrite, Result, Sink, SinkContext, SinkProvider, Source,
-        SourceContext, SourceProvider, storage::StoredObject,
+        CreateOutcome, Payload, Prepared, PreparedWrite, Result, Sink, SinkContext, SinkProvider,
+        Source, SourceContext, SourceProvider, storage::StoredObject,
     },
     prelude::{OutputMode, SchemaRef},
 };
@@ -73,6 +73,11 @@ impl<B: Bend> Storage for BentStorage<B> {
     }
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<CreateOutcome> {
+        self.bend.create(self.storage.as_ref(), path, bytes).await
+    }
+
+    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+        let bytes = payload.into_bytes();
         self.bend.create(self.storage.as_ref(), path, bytes).await
     }
 

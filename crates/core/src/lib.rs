@@ -14,6 +14,7 @@ pub mod mode;
 pub mod nearest;
 pub mod offset;
 pub mod options;
+pub mod payload;
 pub mod progress;
 pub mod secret;
 pub mod sink;
@@ -28,6 +29,7 @@ pub use mode::{OutputMode, Trigger};
 pub use nearest::nearest;
 pub use offset::{Offset, OffsetRange};
 pub use options::Options;
+pub use payload::Payload;
 pub use progress::StreamingQueryProgress;
 pub use sink::{EpochWrite, PartWrite, PreparedPart, Sink, SinkContext, SinkProvider};
 pub use source::{

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Result;
+use crate::{Payload, Result};
 
 /// What became of a create-if-absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,12 @@ pub trait Storage: fmt::Debug + fmt::Display + Send + Sync + 'static {
     /// Creates an object with these bytes, unless one of that name exists. Of several racing creators exactly one
     /// gets [`CreateOutcome::Created`]; no reader ever sees a part of the bytes.
     async fn create(&self, path: &str, bytes: Bytes) -> Result<CreateOutcome>;
+
+    /// As [`Self::create`], for bytes that are in several pieces. A storage that can write them one after the other
+    /// need not have them copied into one.
+    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+        self.create(path, payload.into_bytes()).await
+    }
 
     /// Creates or replaces an object at once: a reader sees the old bytes or the new ones.
     async fn replace(&self, path: &str, bytes: Bytes) -> Result<()>;

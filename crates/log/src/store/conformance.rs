@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use headwater_core::{CreateOutcome, ErrorKind, Prepared, Storage};
+use headwater_core::{CreateOutcome, ErrorKind, Payload, Prepared, Storage};
 
 /// Runs the whole suite against an empty storage; panics at the first broken promise.
 pub async fn storage_conformance(storage: Arc<dyn Storage>) {
     let storage = storage.as_ref();
     what_is_absent_is_no_error(storage).await;
     a_name_is_created_once(storage).await;
+    pieces_become_one_object(storage).await;
     of_racing_creators_one_wins(storage).await;
     replacing_shows_the_new_bytes(storage).await;
     ranges_are_read_exactly(storage).await;
@@ -78,6 +79,25 @@ async fn a_name_is_created_once(storage: &dyn Storage) {
         CreateOutcome::Created
     );
     assert_eq!(read(storage, "once/empty").await, Some(Bytes::new()));
+}
+
+async fn pieces_become_one_object(storage: &dyn Storage) {
+    // More than a system takes at once.
+    let pieces = (0..1_100u32).map(|number| vec![number as u8; 10_000 * (number as usize % 2)]);
+    let mut payload = Payload::new();
+    for piece in pieces {
+        payload.push(piece.into());
+        payload.push_copy(b"between");
+    }
+    for (path, payload) in [("pieces/many", payload), ("pieces/none", Payload::new())] {
+        let create = async || storage.create_payload(path, payload.clone()).await;
+        let outcome = create().await.expect("can be created");
+        assert_eq!(outcome, CreateOutcome::Created);
+        let outcome = create().await.expect("is there");
+        assert_eq!(outcome, CreateOutcome::AlreadyExists);
+        let found = read(storage, path).await.expect("is there");
+        assert!(payload.is(&found), "{path} has {} bytes", found.len());
+    }
 }
 
 async fn of_racing_creators_one_wins(storage: &dyn Storage) {

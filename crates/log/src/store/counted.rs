@@ -11,7 +11,9 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use headwater_core::{CreateOutcome, Prepared, PreparedWrite, Result, Storage, StoredObject};
+use headwater_core::{
+    CreateOutcome, Payload, Prepared, PreparedWrite, Result, Storage, StoredObject,
+};
 use serde::Serialize;
 
 /// Declares the counters once as atomics and once as the snapshot of their values.
@@ -146,6 +148,14 @@ impl Storage for CountedStorage {
         add(&self.counters.creates, 1);
         let length = bytes.len() as u64;
         let outcome = self.inner.create(path, bytes).await?;
+        add(&self.counters.bytes_written, length);
+        Ok(outcome)
+    }
+
+    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+        add(&self.counters.creates, 1);
+        let length = payload.len() as u64;
+        let outcome = self.inner.create_payload(path, payload).await?;
         add(&self.counters.bytes_written, length);
         Ok(outcome)
     }

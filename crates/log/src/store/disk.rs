@@ -7,7 +7,7 @@
 
 use std::{
     fmt, fs,
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, IoSlice, Read, Seek, SeekFrom, Write},
     ops::Range,
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
@@ -44,8 +44,8 @@ pub trait Disk: fmt::Debug + fmt::Display + Send + Sync + 'static {
     /// Creates an empty file; [`io::ErrorKind::AlreadyExists`] if the name is taken.
     fn create_new(&self, path: &str) -> io::Result<Self::File>;
 
-    /// Appends to a file.
-    fn append(&self, file: &mut Self::File, bytes: &[u8]) -> io::Result<()>;
+    /// Appends pieces to a file, one after the other.
+    fn append(&self, file: &mut Self::File, pieces: &[Bytes]) -> io::Result<()>;
 
     /// Makes the bytes of a file durable.
     fn sync_file(&self, file: &Self::File) -> io::Result<()>;
@@ -125,8 +125,20 @@ impl Disk for OsDisk {
             .open(self.at(path))
     }
 
-    fn append(&self, file: &mut Self::File, bytes: &[u8]) -> io::Result<()> {
-        file.write_all(bytes)
+    fn append(&self, file: &mut Self::File, pieces: &[Bytes]) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|it| IoSlice::new(it)).collect();
+        let mut rest = slices.as_mut_slice();
+        // Nothing is left to write of slices that are empty from the start.
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            match file.write_vectored(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut rest, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn sync_file(&self, file: &Self::File) -> io::Result<()> {

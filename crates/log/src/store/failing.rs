@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_core::{
-    CreateOutcome, Error, Prepared, PreparedWrite, Result, Storage, StoredObject,
+    CreateOutcome, Error, Payload, Prepared, PreparedWrite, Result, Storage, StoredObject,
 };
 
 /// A call of a storage.
@@ -197,6 +197,10 @@ impl Storage for FailingStorage {
             Ok(bytes) => self.inner.create(path, bytes).await,
             Err(_) => fault.around(self.inner.create(path, bytes)).await,
         }
+    }
+
+    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+        self.create(path, payload.into_bytes()).await
     }
 
     async fn replace(&self, path: &str, bytes: Bytes) -> Result<()> {

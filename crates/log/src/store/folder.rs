@@ -4,7 +4,9 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use headwater_core::{CreateOutcome, Prepared, PreparedWrite, Result, Storage, StoredObject};
+use headwater_core::{
+    CreateOutcome, Payload, Prepared, PreparedWrite, Result, Storage, StoredObject,
+};
 
 use super::path::{check_folder, check_object};
 
@@ -73,6 +75,10 @@ impl Storage for FolderStorage {
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<CreateOutcome> {
         self.inner.create(&self.outer(path)?, bytes).await
+    }
+
+    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+        self.inner.create_payload(&self.outer(path)?, payload).await
     }
 
     async fn replace(&self, path: &str, bytes: Bytes) -> Result<()> {

@@ -64,7 +64,7 @@ impl<D: Disk> HiddenFile<D> {
             for bytes in &pending {
                 inner
                     .disk
-                    .append(&mut open.file, bytes)
+                    .append(&mut open.file, std::slice::from_ref(bytes))
                     .map_err(|error| inner.failed("write", &path, error))?;
             }
             if !last {

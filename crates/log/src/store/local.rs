@@ -8,7 +8,7 @@ use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_core::{
-    CreateOutcome, Error, Prepared, PreparedWrite, Result, Storage, StoredObject,
+    CreateOutcome, Error, Payload, Prepared, PreparedWrite, Result, Storage, StoredObject,
 };
 
 use super::{
@@ -88,9 +88,14 @@ impl<D: Disk> Storage for DiskStorage<D> {
     }
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<CreateOutcome> {
+        self.create_payload(path, bytes.into()).await
+    }
+
+    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
         check_object(path)?;
         let path = path.to_owned();
-        run(&self.0, move |inner| inner.create(&path, &bytes)).await
+        let pieces = payload.into_pieces();
+        run(&self.0, move |inner| inner.create(&path, &pieces)).await
     }
 
     async fn replace(&self, path: &str, bytes: Bytes) -> Result<()> {

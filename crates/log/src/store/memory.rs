@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use headwater_core::{
-    Clock, CreateOutcome, Error, Prepared, PreparedWrite, Result, Storage, StoredObject,
+    Clock, CreateOutcome, Error, Payload, Prepared, PreparedWrite, Result, Storage, StoredObject,
     SystemClock,
 };
 use serde_json::{Value, json};
@@ -119,6 +119,11 @@ impl Storage for MemoryStorage {
         }
         objects.visible.insert(path.to_owned(), (bytes, now));
         Ok(CreateOutcome::Created)
+    }
+
+    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+        // In one piece: the pieces may be parts of larger buffers, which would stay with them.
+        self.create(path, payload.into_bytes()).await
     }
 
     async fn replace(&self, path: &str, bytes: Bytes) -> Result<()> {

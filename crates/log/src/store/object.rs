@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use headwater_core::{
-    CreateOutcome, Error, Prepared, PreparedWrite, Result, Storage, StoredObject,
+    CreateOutcome, Error, Payload, Prepared, PreparedWrite, Result, Storage, StoredObject,
 };
 use object_store::{
     ObjectStore, ObjectStoreExt, PutMode, PutPayload,
@@ -378,10 +378,13 @@ impl Storage for ObjectStorage {
     }
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<CreateOutcome> {
+        self.create_payload(path, bytes.into()).await
+    }
+
+    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
         let at = self.object_at(path)?;
-        let put = self
-            .store
-            .put_opts(&at, PutPayload::from(bytes), PutMode::Create.into());
+        let payload = payload.into_pieces().into_iter().collect::<PutPayload>();
+        let put = self.store.put_opts(&at, payload, PutMode::Create.into());
         match put.await {
             Ok(_) => Ok(CreateOutcome::Created),
             Err(

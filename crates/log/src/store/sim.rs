@@ -184,12 +184,14 @@ impl Disk for SimDisk {
         Ok(SimFile { inode, path })
     }
 
-    fn append(&self, file: &mut SimFile, bytes: &[u8]) -> io::Result<()> {
+    fn append(&self, file: &mut SimFile, pieces: &[Bytes]) -> io::Result<()> {
         let mut machine = self.lock();
         machine.step(format!("write {}", file.path))?;
         let modified = i64::try_from(machine.steps.len()).unwrap_or(i64::MAX);
         let inode = &mut machine.inodes[file.inode];
-        inode.bytes.extend_from_slice(bytes);
+        for piece in pieces {
+            inode.bytes.extend_from_slice(piece);
+        }
         inode.modified = modified;
         Ok(())
     }

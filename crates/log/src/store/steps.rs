@@ -6,6 +6,7 @@
 
 use std::{io, sync::atomic::Ordering::SeqCst};
 
+use bytes::Bytes;
 use headwater_core::{CreateOutcome, Error, Prepared, Result, StoredObject};
 use serde_json::{Value, json};
 
@@ -21,11 +22,11 @@ const LEFTOVER_AGE: i64 = 24 * 60 * 60 * 1_000;
 
 impl<D: Disk> SyncedDisk<D> {
     /// Writes bytes under a temporary name, synced.
-    fn write_temp(&self, path: &str, bytes: &[u8], syncs: &mut Syncs) -> Result<String> {
+    fn write_temp(&self, path: &str, pieces: &[Bytes], syncs: &mut Syncs) -> Result<String> {
         let (mut file, hidden) = self.create_hidden(&format!("tmp-{}", self.instance), syncs)?;
         let written = self
             .disk
-            .append(&mut file, bytes)
+            .append(&mut file, pieces)
             .map_err(|error| self.failed("write", path, error))
             .and_then(|()| self.sync_file(&file, path));
         if let Err(error) = written {
@@ -86,10 +87,10 @@ impl<D: Disk> SyncedDisk<D> {
             .map_err(|error| self.failed("look at", path, error))
     }
 
-    pub(super) fn create(&self, path: &str, bytes: &[u8]) -> Result<CreateOutcome> {
+    pub(super) fn create(&self, path: &str, pieces: &[Bytes]) -> Result<CreateOutcome> {
         let mut syncs = Syncs::default();
         if self.size(path)?.is_none() {
-            let hidden = self.write_temp(path, bytes, &mut syncs)?;
+            let hidden = self.write_temp(path, pieces, &mut syncs)?;
             let placed = self.place(&hidden, path, &mut syncs, D::rename_new)?;
             match placed {
                 Ok(()) => return self.sync(syncs).map(|()| CreateOutcome::Created),
@@ -108,9 +109,9 @@ impl<D: Disk> SyncedDisk<D> {
         Ok(CreateOutcome::AlreadyExists)
     }
 
-    pub(super) fn replace(&self, path: &str, bytes: &[u8]) -> Result<()> {
+    pub(super) fn replace(&self, path: &str, bytes: &Bytes) -> Result<()> {
         let mut syncs = Syncs::default();
-        let hidden = self.write_temp(path, bytes, &mut syncs)?;
+        let hidden = self.write_temp(path, std::slice::from_ref(bytes), &mut syncs)?;
         if let Err(error) = self.place(&hidden, path, &mut syncs, D::rename)? {
             self.remove_quietly(&hidden);
             return Err(self.failed("replace", path, error));
