@@ -13,9 +13,9 @@ use std::{
     },
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
-use headwater_core::{CreateOutcome, Epoch, Error, Result, RunId, Storage};
+use headwater_core::{CreateOutcome, Epoch, Error, Payload, Result, RunId, Storage};
 
 use crate::{
     delta::DeltaBytes,
@@ -309,13 +309,13 @@ impl StateBackend {
         partitions: u32,
         sections: Vec<(String, u32, DeltaBytes)>,
     ) -> Result<StateFile> {
-        let (bytes, mut file) = file::assemble(epoch, partitions, &sections)
+        let (payload, mut file) = file::assemble(epoch, partitions, &sections)
             .map_err(|error| error.context(format!("operator {operator}")))?;
         if file.sections.is_empty() {
             return Ok(StateFile { size: 0, ..file });
         }
         let kind = if file.full { "snapshot" } else { "delta" };
-        file.path = self.create(operator, epoch, run, kind, bytes).await?;
+        file.path = self.create(operator, epoch, run, kind, payload).await?;
         Ok(file)
     }
 
@@ -377,7 +377,7 @@ impl StateBackend {
                 "operator {operator} has no deltas to merge"
             )));
         };
-        let mut merged: BTreeMap<(&str, u32), (BytesMut, u64)> = BTreeMap::new();
+        let mut merged: BTreeMap<(&str, u32), (Payload, u64)> = BTreeMap::new();
         for file in deltas {
             for section in &file.sections {
                 let (store, partition) = (section.store.as_str(), section.partition);
@@ -390,7 +390,7 @@ impl StateBackend {
                     address.explain(file, error)
                 })?;
                 let (all, rows) = merged.entry((store, partition)).or_default();
-                all.extend_from_slice(&bytes);
+                all.push(bytes);
                 *rows += section.rows;
             }
         }
@@ -398,7 +398,7 @@ impl StateBackend {
             .into_iter()
             .map(|((store, partition), (bytes, rows))| {
                 let delta = DeltaBytes {
-                    bytes: bytes.freeze(),
+                    bytes,
                     rows,
                     full: false,
                     live: 0,
@@ -406,10 +406,10 @@ impl StateBackend {
                 (store.to_owned(), partition, delta)
             })
             .collect();
-        let (bytes, mut file) = file::assemble(last.epoch, last.partitions, &parts)?;
+        let (payload, mut file) = file::assemble(last.epoch, last.partitions, &parts)?;
         file.since = Some(first.first_epoch());
         file.path = self
-            .create(operator, last.epoch, run, "merged", bytes)
+            .create(operator, last.epoch, run, "merged", payload)
             .await?;
         Ok(file)
     }
@@ -420,19 +420,20 @@ impl StateBackend {
         epoch: Epoch,
         run: RunId,
         kind: &str,
-        bytes: Bytes,
+        payload: Payload,
     ) -> Result<String> {
         loop {
             let attempt = self.attempts.fetch_add(1, Relaxed);
             let path = file::path(operator, epoch, run, attempt, kind);
-            let created = self.storage.create(&path, bytes.clone()).await?;
+            let created = self.storage.create_payload(&path, payload.clone());
+            let created = created.await?;
             // A storage that repeats a request of which it saw no answer meets its own object.
             let is_ours = created == CreateOutcome::Created
                 || self
                     .storage
                     .read(&path)
                     .await?
-                    .is_some_and(|found| found == bytes);
+                    .is_some_and(|found| payload.is(&found));
             if is_ours {
                 return Ok(path);
             }

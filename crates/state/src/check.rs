@@ -170,7 +170,7 @@ mod tests {
             .zip(0..)
             .map(|(length, partition)| {
                 let bytes = DeltaBytes {
-                    bytes: vec![7; *length].into(),
+                    bytes: Bytes::from(vec![7; *length]).into(),
                     rows: 1,
                     live: 1,
                     full: false,
@@ -183,7 +183,7 @@ mod tests {
             path: PATH.to_owned(),
             ..file
         };
-        (file, bytes.to_vec())
+        (file, bytes.into_bytes().to_vec())
     }
 
     fn condition(file: &StateFile, bytes: &[u8], is_listed: bool) -> Condition {

@@ -6,8 +6,7 @@ use arrow::{
     array::{RecordBatch, UInt32Array},
     compute::{concat_batches, take_record_batch},
 };
-use bytes::Bytes;
-use headwater_core::{Epoch, Error, Result};
+use headwater_core::{Epoch, Error, Payload, Result};
 
 use crate::{
     columns::batch_bytes,
@@ -51,7 +50,7 @@ impl Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeltaBytes {
     /// The bytes; empty if nothing has changed.
-    pub bytes: Bytes,
+    pub bytes: Payload,
     /// Number of rows put.
     pub rows: u64,
     /// Whether it is the whole state and not a change to an older version.
@@ -77,7 +76,7 @@ pub(crate) fn encode(
 ) -> Result<DeltaBytes> {
     let changes = without_replaced_rows(shape, factory, changes)?;
     let bytes = match changes.is_empty() {
-        true => Bytes::new(),
+        true => Payload::new(),
         false => section::encode(&shape.layout, Kind::Delta, version, &changes)?,
     };
     Ok(DeltaBytes {

@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use headwater_core::{Epoch, Error, Result, RunId};
+use headwater_core::{Epoch, Error, Payload, Result, RunId};
 
 use crate::{
     delta::DeltaBytes,
@@ -22,7 +21,7 @@ const ALIGN: usize = 16;
 /// A section to be written: store, partition, bytes.
 pub(crate) type Part = (String, u32, DeltaBytes);
 
-/// Puts sections together; the caller sets the path. Empty sections are left out.
+/// Puts sections together, sharing their memory; the caller sets the path. Empty sections are left out.
 ///
 /// # Errors
 /// `Internal` if some sections are whole states and others changes, or a partition of a whole state is missing.
@@ -30,30 +29,25 @@ pub(crate) fn assemble(
     epoch: Epoch,
     partitions: u32,
     parts: &[Part],
-) -> Result<(Bytes, StateFile)> {
+) -> Result<(Payload, StateFile)> {
     check_parts(partitions, parts)?;
-    let mut bytes = Vec::with_capacity(
-        HEADER
-            + parts
-                .iter()
-                .map(|(_, _, d)| d.bytes.len() + ALIGN)
-                .sum::<usize>(),
-    );
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&FORMAT.to_le_bytes());
-    bytes.resize(HEADER, 0);
+    let mut payload = Payload::new();
+    payload.push_copy(&header());
+    let mut size = HEADER;
     let mut sections = Vec::new();
     for (store, partition, delta) in parts.iter().filter(|(_, _, delta)| !delta.is_empty()) {
+        let length = delta.bytes.len();
         sections.push(Section {
             store: store.clone(),
             partition: *partition,
-            offset: bytes.len() as u64,
-            len: delta.bytes.len() as u64,
-            crc32: crc32fast::hash(&delta.bytes),
+            offset: size as u64,
+            len: length as u64,
+            crc32: crc32(&delta.bytes),
             rows: delta.rows,
         });
-        bytes.extend_from_slice(&delta.bytes);
-        bytes.resize(bytes.len().next_multiple_of(ALIGN), 0);
+        payload.append(delta.bytes.clone());
+        payload.push_copy(&[0; ALIGN][..length.next_multiple_of(ALIGN) - length]);
+        size += length.next_multiple_of(ALIGN);
     }
     let mut live = BTreeMap::new();
     for (store, _, delta) in parts {
@@ -62,23 +56,34 @@ pub(crate) fn assemble(
     let file = StateFile {
         path: String::new(),
         epoch,
-        size: bytes.len() as u64,
+        size: size as u64,
         partitions,
         full: parts.iter().any(|(_, _, delta)| delta.full),
         since: None,
         sections,
         live,
     };
-    Ok((bytes.into(), file))
+    Ok((payload, file))
+}
+
+fn crc32(payload: &Payload) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for slice in payload.slices() {
+        hasher.update(slice);
+    }
+    hasher.finalize()
+}
+
+fn header() -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..10].copy_from_slice(&FORMAT.to_le_bytes());
+    header
 }
 
 /// Whether these are the bytes that every state file begins with.
 pub(crate) fn is_header(bytes: &[u8]) -> bool {
-    let format = FORMAT.to_le_bytes();
-    let mut expected = [0; HEADER];
-    expected[..8].copy_from_slice(&MAGIC);
-    expected[8..10].copy_from_slice(&format);
-    bytes == expected
+    bytes == header()
 }
 
 fn check_parts(partitions: u32, parts: &[Part]) -> Result<()> {

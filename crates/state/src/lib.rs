@@ -29,6 +29,7 @@ mod layout;
 mod locate;
 mod maintain;
 mod manifest;
+mod narrow;
 mod pieces;
 mod restore;
 #[cfg(any(test, feature = "test-util"))]
@@ -42,6 +43,7 @@ mod spec;
 mod store;
 mod store_layout;
 mod stored;
+mod stream;
 mod table;
 mod touched;
 mod upkeep;

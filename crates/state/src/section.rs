@@ -3,38 +3,28 @@
 //! This is the whole of the byte layout; `docs/formats-state.md` draws it. What the changes mean is left to
 //! [`crate::delta`], where a section lies and its checksum to [`crate::manifest`].
 
-use std::io::Cursor;
-
-use arrow::{
-    array::RecordBatch,
-    datatypes::{Schema, SchemaRef},
-    ipc::{
-        MetadataVersion,
-        reader::StreamReader,
-        writer::{IpcWriteOptions, StreamWriter},
-    },
-};
-use bytes::Bytes;
-use headwater_core::{Epoch, Error, Result};
+use arrow::datatypes::SchemaRef;
+use headwater_core::{Epoch, Error, Payload, Result};
 
 use crate::{
-    columns::{batch_bytes, compact_batch},
     delta::Change,
     layout::{Layout, flag},
+    stream::{Columns, read_batches, read_columns, write_streams},
 };
 
 /// What every section begins with.
 const MAGIC: [u8; 4] = *b"HWSS";
 
-/// The layout this code writes, and the only one it reads.
-pub(crate) const FORMAT: u16 = 1;
+/// The layout this code writes.
+pub(crate) const FORMAT: u16 = 2;
+
+/// The layout before columns were narrowed; it is read too.
+const WIDE_FORMAT: u16 = 1;
 
 const HEADER: usize = 32;
 const ENTRY_HEADER: usize = 16;
 /// Entries begin at multiples of this, so that Arrow can read aligned buffers in place.
 const ALIGN: usize = 16;
-/// About what Arrow writes of a batch beside its columns.
-const ROOM_PER_BATCH: usize = 4_096;
 
 /// Whether a section holds changes or everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,56 +46,51 @@ pub(crate) struct Section {
     pub(crate) changes: Vec<Change>,
 }
 
-/// Encodes changes in order; runs of puts share one Arrow stream, and so do runs of removals.
+/// Encodes changes in order. Small batches that follow one another with the same kind of change are united.
 pub(crate) fn encode(
     layout: &Layout,
     kind: Kind,
     version: Epoch,
     changes: &[Change],
-) -> Result<Bytes> {
-    // A large state that grew byte by byte would be copied a dozen times.
-    let rows = changes.iter().filter_map(Change::rows);
-    let expected: usize = rows.map(|rows| batch_bytes(rows) + ROOM_PER_BATCH).sum();
-    let mut bytes = Vec::with_capacity(expected + ROOM_PER_BATCH);
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&FORMAT.to_le_bytes());
-    bytes.extend_from_slice(&[kind as u8, layout.flags]);
-    bytes.extend_from_slice(&version.0.to_le_bytes());
-    bytes.resize(HEADER, 0);
+) -> Result<Payload> {
     let same_kind = |a: &Change, b: &Change| a.tag() == b.tag();
-    let mut entries = 0u32;
+    let mut entries: Vec<(u8, Payload)> = Vec::new();
     for run in changes.chunk_by(same_kind) {
-        entries += 1;
-        let header = bytes.len();
-        bytes.extend_from_slice(&[0; ENTRY_HEADER]);
-        bytes[header] = run[0].tag();
-        match &run[0] {
-            Change::Put(_) => write_stream(&mut bytes, &layout.rows, run)?,
-            Change::Remove(_) | Change::Mark(_) => write_stream(&mut bytes, &layout.named, run)?,
-            Change::Expire(_) => {
-                // Of several limits in a row the largest does what all of them do.
-                let limit = run.iter().filter_map(Change::limit).max();
-                bytes.extend_from_slice(&limit.unwrap_or(i64::MIN).to_le_bytes());
-            }
+        let tag = run[0].tag();
+        if let Change::Expire(_) = &run[0] {
+            // Of several limits in a row the largest does what all of them do.
+            let limit = run.iter().filter_map(Change::limit).max();
+            let mut body = Payload::new();
+            body.push_copy(&limit.unwrap_or(i64::MIN).to_le_bytes());
+            entries.push((tag, body));
+        } else {
+            let streams = write_streams(run.iter().filter_map(Change::rows))?;
+            entries.extend(streams.into_iter().map(|stream| (tag, stream)));
         }
-        let length = (bytes.len() - header - ENTRY_HEADER) as u64;
-        bytes[header + 8..header + 16].copy_from_slice(&length.to_le_bytes());
-        bytes.resize(bytes.len().next_multiple_of(ALIGN), 0);
     }
-    let length = bytes.len() as u64;
-    bytes[16..20].copy_from_slice(&entries.to_le_bytes());
-    bytes[24..32].copy_from_slice(&length.to_le_bytes());
-    Ok(bytes.into())
-}
-
-fn write_stream(bytes: &mut Vec<u8>, schema: &Schema, changes: &[Change]) -> Result<()> {
-    let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5)?;
-    let mut writer = StreamWriter::try_new_with_options(bytes, schema, options)?;
-    for batch in changes.iter().filter_map(Change::rows) {
-        // Arrow writes all text that views point into, whoever it belongs to.
-        writer.write(&compact_batch(batch)?)?;
+    let sizes = entries
+        .iter()
+        .map(|(_, body)| ENTRY_HEADER + body.len().next_multiple_of(ALIGN));
+    let length = (HEADER + sizes.sum::<usize>()) as u64;
+    let mut header = [0; HEADER];
+    header[..4].copy_from_slice(&MAGIC);
+    header[4..6].copy_from_slice(&FORMAT.to_le_bytes());
+    header[6..8].copy_from_slice(&[kind as u8, layout.flags]);
+    header[8..16].copy_from_slice(&version.0.to_le_bytes());
+    header[16..20].copy_from_slice(&(entries.len() as u32).to_le_bytes());
+    header[24..32].copy_from_slice(&length.to_le_bytes());
+    let mut section = Payload::new();
+    section.push_copy(&header);
+    for (tag, body) in entries {
+        let length = body.len();
+        let mut header = [0; ENTRY_HEADER];
+        header[0] = tag;
+        header[8..16].copy_from_slice(&(length as u64).to_le_bytes());
+        section.push_copy(&header);
+        section.append(body);
+        section.push_copy(&[0; ALIGN][..length.next_multiple_of(ALIGN) - length]);
     }
-    Ok(writer.finish()?)
+    Ok(section)
 }
 
 /// Takes the first section apart, checks that it is one of this store, and returns what follows it as well.
@@ -132,17 +117,17 @@ pub(crate) fn decode<'a>(
         let (tag, body, after) = split_entry(rest)?;
         match tag {
             PUT => changes.extend(
-                read_stream(&layout.rows, picks, body)?
+                read_batches(&layout.rows, header.columns, picks, body)?
                     .into_iter()
                     .map(Change::Put),
             ),
             REMOVE => changes.extend(
-                read_stream(&layout.named, None, body)?
+                read_batches(&layout.named, header.columns, None, body)?
                     .into_iter()
                     .map(Change::Remove),
             ),
             MARK if layout.flags & flag::MARKS != 0 => changes.extend(
-                read_stream(&layout.named, None, body)?
+                read_batches(&layout.named, header.columns, None, body)?
                     .into_iter()
                     .map(Change::Mark),
             ),
@@ -178,6 +163,7 @@ struct Header {
     flags: u8,
     version: Epoch,
     entries: u32,
+    columns: Columns,
 }
 
 /// The header of the first section, its entries, and what follows it.
@@ -196,11 +182,15 @@ fn split_section(bytes: &[u8]) -> Result<(Header, &[u8], &[u8])> {
         )));
     }
     let format = u16::from_le_bytes([header[4], header[5]]);
-    if format != FORMAT {
-        return Err(Error::data(format!(
-            "the section is of format version {format}, this build reads version {FORMAT}"
-        )));
-    }
+    let columns = match format {
+        FORMAT => Columns::Narrow,
+        WIDE_FORMAT => Columns::Wide,
+        _ => {
+            return Err(Error::data(format!(
+                "the section is of format version {format}, this build reads versions {WIDE_FORMAT} and {FORMAT}"
+            )));
+        }
+    };
     let kind = match header[6] {
         1 => Kind::Delta,
         2 => Kind::Snapshot,
@@ -214,6 +204,7 @@ fn split_section(bytes: &[u8]) -> Result<(Header, &[u8], &[u8])> {
         flags: header[7],
         version: Epoch(u64_at(header, 8)),
         entries: u64_at(header, 16) as u32,
+        columns,
     };
     Ok((header, entries, after))
 }
@@ -237,41 +228,6 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(eight)
 }
 
-fn read_stream(
-    schema: &SchemaRef,
-    picks: Option<&[usize]>,
-    bytes: &[u8],
-) -> Result<Vec<RecordBatch>> {
-    let reader = StreamReader::try_new(Cursor::new(bytes), None)?;
-    let found = reader.schema();
-    let picks = picks.map(|picks| with_trailing(picks, schema.fields().len(), &found));
-    match &picks {
-        None => check_columns(schema, &found)?,
-        Some(picks) => check_columns(schema, &found.project(picks)?)?,
-    }
-    let mut batches = Vec::new();
-    for batch in reader {
-        // Names and metadata may differ, types do not.
-        let mut batch = batch?;
-        if let Some(picks) = &picks {
-            batch = batch.project(picks)?;
-        }
-        batches.push(crate::spec::batch_of(
-            schema,
-            batch.columns().to_vec(),
-            batch.num_rows(),
-        )?);
-    }
-    Ok(batches)
-}
-
-/// These columns, and those that follow keys and values: number, expiry and mark, as many as there are.
-fn with_trailing(picks: &[usize], columns: usize, found: &Schema) -> Vec<usize> {
-    let all = found.fields().len();
-    let trailing = all.saturating_sub(columns.saturating_sub(picks.len()))..all;
-    picks.iter().copied().chain(trailing).collect()
-}
-
 /// The columns of the first rows put in some sections; none if there are none.
 ///
 /// # Errors
@@ -284,35 +240,13 @@ pub(crate) fn columns_put(bytes: &[u8]) -> Result<Option<SchemaRef>> {
         for _ in 0..header.entries {
             let (tag, body, after) = split_entry(rest_of_entries)?;
             if tag == PUT {
-                let reader = StreamReader::try_new(Cursor::new(body), None)?;
-                return Ok(Some(reader.schema()));
+                return read_columns(header.columns, body).map(Some);
             }
             rest_of_entries = after;
         }
         rest = after;
     }
     Ok(None)
-}
-
-fn check_columns(expected: &Schema, found: &Schema) -> Result<()> {
-    let types = |schema: &Schema| {
-        let fields = schema.fields().iter();
-        let columns: Vec<_> = fields
-            .map(|f| format!("{} {}", f.name(), f.data_type()))
-            .collect();
-        columns.join(", ")
-    };
-    let same = expected.fields().len() == found.fields().len()
-        && std::iter::zip(expected.fields(), found.fields())
-            .all(|(expected, found)| expected.data_type() == found.data_type());
-    if same {
-        return Ok(());
-    }
-    Err(Error::data(format!(
-        "the stored rows have columns ({}), the store has ({})",
-        types(found),
-        types(expected)
-    )))
 }
 
 impl Change {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{RowIndexFactory, key_groups, partition_of};
 
+mod golden;
 mod rows;
 
 const RUN: RunId = RunId(Uuid::from_u128(1 << 100));
@@ -210,7 +211,7 @@ async fn sections_of_other_formats_are_refused() -> Result<()> {
         (
             4,
             9,
-            "the section is of format version 9, this build reads version 1",
+            "the section is of format version 9, this build reads versions 1 and 2",
         ),
         (6, 7, "unknown kind of section: 7"),
         (

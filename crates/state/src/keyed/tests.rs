@@ -295,7 +295,7 @@ fn a_snapshot_keeps_its_version_while_the_state_goes_on() {
     assert_eq!(snapshot.rows(), 100);
     let mut restored = store(expiring(10));
     restored
-        .apply_delta(&snapshot.encode().unwrap().bytes, None)
+        .apply_delta(&snapshot.encode().unwrap().bytes.into_bytes(), None)
         .unwrap();
     assert_eq!((restored.version(), restored.len()), (Some(Epoch(7)), 100));
 }
@@ -318,7 +318,9 @@ fn a_store_without_key_columns_has_one_key() {
     assert_eq!((state.len(), values(&state)), (1, vec![2]));
     let delta = state.commit(Epoch(0)).unwrap();
     let mut restored = store(state.spec().clone());
-    restored.apply_delta(&delta.bytes, None).unwrap();
+    restored
+        .apply_delta(&delta.bytes.into_bytes(), None)
+        .unwrap();
     assert_eq!(values(&restored), [2]);
 }
 
@@ -370,7 +372,7 @@ fn snapshots_of_snapshots_of_views_do_not_grow() {
     state.commit(Epoch(0)).unwrap();
     let mut snapshots = vec![];
     for _ in 0..3 {
-        let bytes = state.snapshot().encode().unwrap().bytes;
+        let bytes = state.snapshot().encode().unwrap().bytes.into_bytes();
         state = store(state.spec().clone());
         state.apply_delta(&bytes, None).unwrap();
         snapshots.push((bytes.len(), state.memory_bytes()));
@@ -421,7 +423,7 @@ fn a_snapshot_of_many_segments_has_few_batches() {
     put_expiring(&mut state, 0..10_000);
     assert_eq!(state.segments.iter().count(), 1_000);
     state.commit(Epoch(0)).unwrap();
-    let bytes = state.snapshot().encode().unwrap().bytes;
+    let bytes = state.snapshot().encode().unwrap().bytes.into_bytes();
     assert!(bytes.len() < 10_000 * 27, "{} bytes", bytes.len());
     let mut restored = store(expiring(10));
     restored.apply_delta(&bytes, None).unwrap();

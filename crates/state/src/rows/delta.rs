@@ -9,8 +9,7 @@ use arrow::{
     compute::{concat_batches, max, take_record_batch},
     datatypes::{Int64Type, UInt64Type},
 };
-use bytes::Bytes;
-use headwater_core::{Epoch, Error, Result};
+use headwater_core::{Epoch, Error, Payload, Result};
 
 use super::{Emit, RowStore, spec::RowsShape};
 use crate::{
@@ -83,7 +82,7 @@ impl RowStore {
         let mut changes: Vec<Change> = marks.into_iter().chain(removals).chain(expiry).collect();
         changes.extend(self.new_rows()?);
         let bytes = match changes.is_empty() {
-            true => Bytes::new(),
+            true => Payload::new(),
             false => section::encode(&self.shape.layout, Kind::Delta, version, &changes)?,
         };
         Ok(DeltaBytes {

@@ -259,7 +259,7 @@ fn what_came_and_went_within_an_epoch_is_not_written() {
     assert!(store.commit(Epoch(2)).unwrap().is_empty());
     let mut restored = new_store(spec());
     restored
-        .apply_delta(&store.snapshot().encode().unwrap().bytes, None)
+        .apply_delta(&store.snapshot().encode().unwrap().bytes.into_bytes(), None)
         .unwrap();
     assert_eq!(found(&restored, 1..7), [(0, 10), (1, 20), (2, 30), (5, 60)]);
     assert_eq!(restored.expire(9_000, Emit::Unmarked).unwrap().removed, 3);
@@ -483,7 +483,7 @@ fn a_snapshot_keeps_its_version_while_the_store_goes_on() {
     );
     assert_eq!(snapshot.rows(), 1_000);
     let mut restored = new_store(spec());
-    let bytes = snapshot.encode().unwrap().bytes;
+    let bytes = snapshot.encode().unwrap().bytes.into_bytes();
     restored.apply_delta(&bytes, None).unwrap();
     assert_eq!(
         (restored.version(), restored.len()),
@@ -517,7 +517,9 @@ fn rows_without_key_or_value_columns_can_be_kept() {
     store.append(&[ints([1, 2, 1])], &[], None, None).unwrap();
     let delta = store.commit(Epoch(0)).unwrap();
     let mut restored = new_store(store.spec().clone());
-    restored.apply_delta(&delta.bytes, None).unwrap();
+    restored
+        .apply_delta(&delta.bytes.into_bytes(), None)
+        .unwrap();
     assert_eq!(
         restored
             .probe(&Probe::new(&[ints([1])], 1))
@@ -622,13 +624,13 @@ fn a_store_can_move_to_another_thread() {
 fn damaged_headers_and_short_sections_are_errors() {
     let mut store = new_store(spec());
     append(&mut store, (0..40).map(|i| (i % 10, i, i * 100)));
-    let first = store.commit(Epoch(0)).unwrap().bytes;
+    let first = store.commit(Epoch(0)).unwrap().bytes.into_bytes();
     let rows = store.probe(&Probe::new(&[ints([1, 2])], 2)).unwrap().rows;
     store.mark(&rows.take(&vec![0, 1].into()).unwrap()).unwrap();
     store.remove(&rows.take(&vec![2].into()).unwrap()).unwrap();
     store.expire(100, Emit::Nothing).unwrap();
     append(&mut store, [(1, 1, 5_000)]);
-    let second = store.commit(Epoch(1)).unwrap().bytes;
+    let second = store.commit(Epoch(1)).unwrap().bytes.into_bytes();
     let apply = |second: &[u8]| {
         let mut restored = new_store(spec());
         restored.apply_delta(&first, None).unwrap();
@@ -668,9 +670,9 @@ fn rows_are_written_in_order_of_age_and_restored_into_buckets_of_any_width() {
     // Times that jump to and fro, so that neighbours in age are in other segments.
     let rows = |from: i64| (from..from + 500).map(|i| (i % 3, i, i * 379 % 1_000));
     append(&mut store, rows(0));
-    let first = store.commit(Epoch(0)).unwrap().bytes;
+    let first = store.commit(Epoch(0)).unwrap().bytes.into_bytes();
     assert_eq!(numbers_put(&store, &first), (0..500).collect::<Vec<_>>());
-    let whole = store.snapshot().encode().unwrap().bytes;
+    let whole = store.snapshot().encode().unwrap().bytes.into_bytes();
     assert!(!numbers_put(&store, &whole).is_sorted(), "by bucket");
     let rows = store.probe(&Probe::new(&[ints([1])], 1)).unwrap().rows;
     store
@@ -679,7 +681,7 @@ fn rows_are_written_in_order_of_age_and_restored_into_buckets_of_any_width() {
     store
         .remove(&rows.take(&vec![8, 80].into()).unwrap())
         .unwrap();
-    let second = store.commit(Epoch(1)).unwrap().bytes;
+    let second = store.commit(Epoch(1)).unwrap().bytes.into_bytes();
     for bucket_millis in [1, 10, 100, 100_000] {
         for base in [&first, &whole] {
             let mut restored = new_store(RowsSpec {
