@@ -1,4 +1,4 @@
-//! How fast a query that is started again has its state back: a snapshot and the deltas after it.
+//! How fast a query that is started again has its state back: a snapshot, if one was due, and the deltas since.
 
 use std::sync::Arc;
 

@@ -172,6 +172,34 @@ async fn a_column_that_nobody_wants_is_dropped_and_others_are_found_wherever_the
 }
 
 #[tokio::test]
+async fn narrow_columns_are_shown_and_picked_as_they_were() -> Result<()> {
+    let mut query = Query::new();
+    let scattered: Vec<i64> = (1..1_000).map(|key| key * 3).collect();
+    query.epoch(&["a", "b"], &scattered, 0).await?;
+    let counting: Vec<i64> = (4_000..5_000).collect();
+    query.epoch(&["b"], &counting, 30).await?;
+    let table = query.table(1).await?;
+    let int = |column: &ArrayRef| column.as_primitive::<Int64Type>().values().to_vec();
+    for (version, expected) in [
+        (0, scattered.clone()),
+        (1, [&scattered[10..], &counting].concat()),
+    ] {
+        let mut found = vec![];
+        for rows in table.rows(&query.versions[version], 0).await? {
+            found.extend(int(rows.column(1)).into_iter().zip(int(rows.column(2))));
+        }
+        found.sort_unstable();
+        let expected = expected.iter().map(|key| (*key, key + 100));
+        assert_eq!(found, expected.collect::<Vec<_>>());
+    }
+    let changes = table.changes(None, &query.versions).await?;
+    let rows = changes.iter().map(RecordBatch::num_rows).sum::<usize>();
+    // Ten keys expire.
+    assert_eq!(rows, scattered.len() + counting.len() + 10);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_file_that_is_gone_is_named() -> Result<()> {
     let mut query = Query::new();
     query.epoch(&["a"], &[5], 0).await?;
