@@ -76,6 +76,15 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// survives a crash.
     async fn discover(&self, start: Option<&Offset>, admission: Admission) -> Result<Discovery>;
 
+    /// What [`Self::discover`] would offer beyond `start` under the configured admission, as far as that is known
+    /// without looking anywhere; `None` if it is not. Must change nothing at all.
+    ///
+    /// The engine asks while the epoch that ends at `start` still runs, and reads the increment ahead. It uses what it
+    /// has read if the next `discover` offers just that, and drops it otherwise. Only for sources that can replay.
+    fn peek(&self, _start: &Offset) -> Option<Increment> {
+        None
+    }
+
     /// Pieces of a range for about `parallelism` tasks, in order of arrival. Called again for the same range after a
     /// restart, it must describe the same rows.
     async fn splits(&self, range: &OffsetRange, parallelism: usize) -> Result<Vec<Split>>;

@@ -17,7 +17,10 @@ use std::sync::Arc;
 use futures::join;
 use headwater_core::{Epoch, EpochWrite, ErrorKind, OutputMode, Result, RunId};
 use headwater_log::{Committed, Planned};
-use headwater_ops::{binding::EpochBinding, report::Outbox, runtime::EpochRuntime, table::Unread};
+use headwater_ops::{
+    binding::EpochBinding, read_ahead::ScansEnd, report::Outbox, runtime::EpochRuntime,
+    table::Unread,
+};
 use headwater_state::StateManifest;
 
 use crate::{discover, driver::Driver, progress::Phases, run, tally::Tally};
@@ -82,13 +85,14 @@ impl Driver {
         write: EpochWrite,
         phases: &mut Phases,
     ) -> Result<Prepared> {
-        let splits = discover::split(&self.sources, &planned.sources, self.partitions);
+        let reads = self.reads(&planned.sources);
+        let reads = phases.time("getBatch", reads).await?;
         let binding = EpochBinding {
             write,
             time_millis: planned.time_millis,
             watermark: planned.watermark.global,
             late_watermark: planned.watermark.previous,
-            splits: phases.time("getBatch", splits).await?,
+            splits: reads.splits,
             partitions: self.partitions,
         };
         let plan = phases
@@ -97,6 +101,7 @@ impl Driver {
                 self.plan.bind(&binding)
             })
             .await?;
+        let scans_end = Arc::new(ScansEnd::of(&plan));
         let unread = Unread::default();
         let _until_the_end = unread.until();
         // A mailbox of its own for each epoch: whatever a cancelled task posts late reaches nobody.
@@ -106,8 +111,12 @@ impl Driver {
             sink: Arc::clone(&self.sink),
             late_sink: self.late.as_ref().map(|late| Arc::clone(&late.sink)),
             outbox: Outbox::default(),
+            read_ahead: reads.ahead,
+            scans_end: Arc::clone(&scans_end),
             unread,
         }));
+        let pool = &context.runtime_env().memory_pool;
+        self.guessing = self.guess_next(&planned.sources, &plan, &scans_end, pool);
         let batch = async {
             let mut tally = run::execute(plan, context).await?;
             let parts = std::mem::take(&mut tally.parts);

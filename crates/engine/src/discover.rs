@@ -38,13 +38,18 @@ pub(crate) async fn discover(
 /// The splits of the ranges that an epoch takes, by source number.
 pub(crate) async fn split(
     sources: &[RunningSource],
-    steps: &[SourceStep],
+    ranges: &[Option<&OffsetRange>],
     parallelism: usize,
 ) -> Result<Vec<Vec<Split>>> {
-    of_ranges(sources, steps, |source, range| {
+    of_ranges(sources, ranges, |source, range| {
         source.splits(range, parallelism)
     })
     .await
+}
+
+/// The ranges that an epoch takes, by source number.
+pub(crate) fn ranges(steps: &[SourceStep]) -> Vec<Option<&OffsetRange>> {
+    steps.iter().map(SourceStep::range).collect()
 }
 
 /// Resolves when any source may have something new; never if there is no source.
@@ -57,13 +62,19 @@ pub(crate) async fn changed(sources: &[RunningSource]) {
 
 /// Tells the sources that the ranges of an epoch are committed and published.
 pub(crate) async fn acknowledge(sources: &[RunningSource], steps: &[SourceStep]) -> Result<()> {
-    of_ranges(sources, steps, |source, range| source.acknowledge(range)).await?;
+    of_ranges(sources, &ranges(steps), |source, range| {
+        source.acknowledge(range)
+    })
+    .await?;
     Ok(())
 }
 
 /// Shows the sources the ranges of an epoch that the log still holds.
 pub(crate) async fn resume(sources: &[RunningSource], steps: &[SourceStep]) -> Result<()> {
-    of_ranges(sources, steps, |source, range| source.resume(range)).await?;
+    of_ranges(sources, &ranges(steps), |source, range| {
+        source.resume(range)
+    })
+    .await?;
     Ok(())
 }
 
@@ -71,13 +82,11 @@ pub(crate) async fn resume(sources: &[RunningSource], steps: &[SourceStep]) -> R
 /// epoch takes nothing of.
 async fn of_ranges<T: Default>(
     sources: &[RunningSource],
-    steps: &[SourceStep],
+    ranges: &[Option<&OffsetRange>],
     ask: impl for<'a> Fn(&'a dyn Source, &'a OffsetRange) -> BoxFuture<'a, Result<T>>,
 ) -> Result<Vec<T>> {
-    let answers = sources.iter().zip(steps).map(|(running, step)| {
-        let answer = step
-            .range()
-            .map(|range| ask(running.source.as_ref(), range));
+    let answers = sources.iter().zip(ranges).map(|(running, range)| {
+        let answer = range.map(|range| ask(running.source.as_ref(), range));
         async move {
             let Some(answer) = answer else {
                 return Ok(T::default());

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::{
+    ahead::Guessing,
     diagnose::{Diagnosis, DiagnosisFacts, diagnose_at, record::EpochDone},
     discover::{self, RunningSource},
     handle::StreamingQueryStatus,
@@ -125,6 +126,8 @@ pub struct Driver {
     pub(crate) backend: Arc<StateBackend>,
     pub(crate) state: Arc<StateProvider>,
     pub(crate) housekeeping: Housekeeping,
+    /// What the epoch after the last one will probably read.
+    pub(crate) guessing: Option<Guessing>,
 
     /// The epoch that comes next, unless one is to be replayed.
     pub(crate) next: Epoch,
@@ -236,12 +239,14 @@ impl Driver {
             .map_err(|error| error.context(&label))?;
         let (planned, is_replay) = match next {
             NextEpoch::Idle => {
+                self.guessing = None;
                 let now = self.clock.now_millis();
                 self.facts.send_modify(|facts| facts.found_nothing(now));
                 self.say("Waiting for data to arrive", Some(false), false);
                 return Ok(Step::Idle);
             }
             NextEpoch::Finished => {
+                self.guessing = None;
                 self.say("Stopped", Some(false), false);
                 return Ok(Step::Finished);
             }

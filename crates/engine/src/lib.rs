@@ -23,6 +23,7 @@
 //! | [`diagnose`] | why nothing comes out of a query |
 //! | `handle`, `listener`, `registry` | what users hold: a query, its events, all queries of a session |
 
+mod ahead;
 mod commit;
 pub mod diagnose;
 mod discover;

@@ -264,6 +264,7 @@ impl Driver {
             backend,
             state: Arc::new(state),
             housekeeping: Housekeeping::default(),
+            guessing: None,
             next: standing.next,
             watermarks: standing.watermarks,
             replay: standing.replay,

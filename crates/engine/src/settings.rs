@@ -29,6 +29,9 @@ pub struct Settings {
     /// How long `stop` lets a running epoch finish before it is cut off, in milliseconds; `None`: as long as it
     /// takes. An epoch that was cut off runs again at the next start, as after a crash.
     pub stop_timeout_millis: Option<u64>,
+    /// Bytes of memory for rows of the next epoch, which are read while the present one ends, if a backlog waits and the
+    /// trigger does not; 0 reads nothing ahead. Sources that cannot tell what comes next are not read ahead.
+    pub read_ahead_bytes: usize,
     /// Does as Spark 4.3 was recorded to do even where this engine does better: refuses what Spark refuses, and lets
     /// an epoch without data that was due at a stop wait for new data after the restart.
     pub strict_spark: bool,
@@ -43,6 +46,7 @@ impl Default for Settings {
             watermark_policy: WatermarkPolicy::Min,
             progress_history: 100,
             stop_timeout_millis: None,
+            read_ahead_bytes: 64 << 20,
             strict_spark: false,
         }
     }

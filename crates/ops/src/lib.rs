@@ -27,6 +27,7 @@ pub mod late;
 pub mod limit;
 pub mod normal_float;
 pub mod processor;
+pub mod read_ahead;
 pub mod report;
 pub mod runtime;
 pub mod scan;

@@ -5,10 +5,14 @@ use std::{fmt, sync::Arc};
 use datafusion::{error::DataFusionError, execution::TaskContext};
 use headwater_core::{Error, Sink, Source};
 
-use crate::{report::Outbox, state_provider::StateProvider, table::Unread};
+use crate::{
+    read_ahead::{ReadAhead, ScansEnd},
+    report::Outbox,
+    state_provider::StateProvider,
+    table::Unread,
+};
 
 /// Services of one run of one query. Travels as an extension of the session configuration in the task context.
-#[derive(Clone)]
 pub struct EpochRuntime {
     /// The sources by number.
     pub sources: Vec<Arc<dyn Source>>,
@@ -20,6 +24,10 @@ pub struct EpochRuntime {
     pub late_sink: Option<Arc<dyn Sink>>,
     /// Where reports wait for the plan's root.
     pub outbox: Outbox,
+    /// What was read ahead of this epoch.
+    pub read_ahead: ReadAhead,
+    /// When this epoch needs the sources no more.
+    pub scans_end: Arc<ScansEnd>,
     /// Where streams wait that have to be read to their end and were not.
     pub unread: Unread,
 }

@@ -1,6 +1,6 @@
 //! Reads the splits of one source that an epoch takes.
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Poll};
 
 use datafusion::{
     arrow::datatypes::SchemaRef,
@@ -11,12 +11,13 @@ use datafusion::{
         execution_plan::EmissionType, stream::RecordBatchStreamAdapter,
     },
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use headwater_core::Split;
 
 use crate::{
     binding::{BindEpoch, EpochBinding},
     node::{display_as, no_expressions, node_over, properties},
+    read_ahead,
     report::{Outbox, Report},
     runtime::{EpochRuntime, external},
 };
@@ -51,6 +52,23 @@ impl SourceScanExec {
             properties: properties(schema, partitions, EmissionType::Incremental),
         }
     }
+
+    pub(crate) fn source_id(&self) -> usize {
+        self.source_id
+    }
+
+    pub(crate) fn partitions(&self) -> usize {
+        self.splits.len()
+    }
+
+    pub(crate) fn projection(&self) -> Option<&[usize]> {
+        self.projection.as_deref()
+    }
+
+    /// The splits by partition.
+    pub(crate) fn deal(&self, splits: &[Split]) -> Vec<Vec<Split>> {
+        deal(splits, self.splits.len())
+    }
 }
 
 /// Deals splits out to partitions in contiguous runs of about equal size, keeping their order.
@@ -76,7 +94,7 @@ impl BindEpoch for SourceScanExec {
             DataFusionError::Internal(format!("no splits for source {}", self.source_id))
         })?;
         Ok(Arc::new(Self {
-            splits: deal(splits, self.splits.len()),
+            splits: self.deal(splits),
             ..self.clone()
         }))
     }
@@ -136,16 +154,29 @@ impl ExecutionPlan for SourceScanExec {
             rows: 0,
             outbox: runtime.outbox.clone(),
         };
-        let projection = self.projection.clone();
+        let mut until_the_end = Some(runtime.scans_end.one_of());
+        let (source_id, projection) = (self.source_id, self.projection.clone());
         let splits = self.splits[partition].clone();
-        let batches = stream::iter(splits)
-            .map(move |split| source.open(&split, projection.as_deref()))
-            .try_flatten()
-            .map(move |batch| {
-                let batch = batch.map_err(external)?;
-                count.add(batch.num_rows());
-                Ok(batch)
-            });
+        let rows = async move {
+            let ahead = &runtime.read_ahead;
+            match ahead
+                .take(source_id, partition, projection.as_deref())
+                .await
+            {
+                Some(rows) => rows,
+                None => read_ahead::rows_of(source, splits, projection),
+            }
+        };
+        let batches = stream::once(rows).flatten().map(move |batch| {
+            let batch = batch.map_err(external)?;
+            count.add(batch.num_rows());
+            Ok(batch)
+        });
+        let end = stream::poll_fn(move |_| {
+            until_the_end.take();
+            Poll::Ready(None)
+        });
+        let batches = batches.chain(end);
         let batches = RecordBatchStreamAdapter::new(self.schema(), batches);
         // A source that never waits, below a filter that lets nothing through, would keep the thread for the whole epoch.
         Ok(make_cooperative(Box::pin(batches)))

@@ -26,6 +26,8 @@ struct Inner {
     blocks_per_epoch: usize,
     /// What queries called, in order: `resume 0..2`, `acknowledge 0..2`.
     calls: Mutex<Vec<String>>,
+    /// Blocks that queries began to read, in order.
+    opened: Mutex<Vec<usize>>,
 }
 
 /// A growing table with columns `ts` and `v`. Offsets count blocks.
@@ -47,6 +49,7 @@ impl TestTable {
                 blocks: watch::Sender::new(Vec::new()),
                 blocks_per_epoch,
                 calls: Mutex::default(),
+                opened: Mutex::default(),
             }),
         }
     }
@@ -59,6 +62,11 @@ impl TestTable {
 
     pub(crate) fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.inner.calls.lock().unwrap())
+    }
+
+    /// Blocks that queries began to read, in order.
+    pub(crate) fn opened(&self) -> Vec<usize> {
+        self.inner.opened.lock().unwrap().clone()
     }
 
     fn schema() -> SchemaRef {
@@ -96,6 +104,18 @@ struct TestSource {
     offered: Mutex<usize>,
 }
 
+impl TestSource {
+    /// Where an increment from `start` ends.
+    fn end(&self, start: usize, admission: Admission) -> usize {
+        let there = self.inner.blocks.borrow().len();
+        let there = self.frozen.lock().unwrap().unwrap_or(there);
+        match admission {
+            Admission::All => there,
+            Admission::Configured => there.min(start.saturating_add(self.inner.blocks_per_epoch)),
+        }
+    }
+}
+
 fn blocks_of(offset: Option<&Offset>) -> usize {
     offset.and_then(Offset::as_count).unwrap_or(0) as usize
 }
@@ -116,12 +136,7 @@ impl Source for TestSource {
 
     async fn discover(&self, start: Option<&Offset>, admission: Admission) -> Result<Discovery> {
         let start = blocks_of(start);
-        let there = self.inner.blocks.borrow().len();
-        let there = self.frozen.lock().unwrap().unwrap_or(there);
-        let end = match admission {
-            Admission::All => there,
-            Admission::Configured => there.min(start.saturating_add(self.inner.blocks_per_epoch)),
-        };
+        let end = self.end(start, admission);
         *self.offered.lock().unwrap() = end;
         if end <= start {
             return Ok(Discovery::Nothing);
@@ -130,6 +145,15 @@ impl Source for TestSource {
             end: Offset::count(end as u64),
             detail: Value::Null,
         }))
+    }
+
+    fn peek(&self, start: &Offset) -> Option<Increment> {
+        let start = blocks_of(Some(start));
+        let end = self.end(start, Admission::Configured);
+        (end > start).then(|| Increment {
+            end: Offset::count(end as u64),
+            detail: Value::Null,
+        })
     }
 
     async fn splits(&self, range: &OffsetRange, _parallelism: usize) -> Result<Vec<Split>> {
@@ -147,6 +171,7 @@ impl Source for TestSource {
         let block = split.descriptor.as_u64().unwrap_or(u64::MAX) as usize;
         let rows = self.inner.blocks.borrow().get(block).cloned();
         let rows = rows.ok_or_else(|| Error::data(format!("no block {block}")))?;
+        self.inner.opened.lock().unwrap().push(block);
         let ts = rows.iter().map(|(ms, _)| ms * 1_000);
         let batch = RecordBatch::try_new(
             TestTable::schema(),

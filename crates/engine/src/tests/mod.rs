@@ -1,6 +1,7 @@
 //! The driver over real plans: one trigger at a time, across restarts, crashes and failures.
 
 mod crash;
+mod read_ahead;
 mod recovery;
 mod steps;
 mod supervision;

@@ -135,6 +135,23 @@ impl Intake {
 
     /// The next files; [`Self::seek`] comes before.
     pub(crate) fn offer(&mut self, limits: Limits) -> &[FileEntry] {
+        let count = self.admitted(limits);
+        self.offer.files = self.waiting.drain(..count).collect();
+        &self.offer.files
+    }
+
+    /// The files that will be offered after the present offer is taken, up to number `start`, unless others come
+    /// first; `None` if that cannot be told, or no file waits.
+    pub(crate) fn peek(&self, start: u64, limits: Limits) -> Option<Vec<FileEntry>> {
+        if start != self.offered_end() || self.rules.latest_first || self.waiting.is_empty() {
+            return None;
+        }
+        let count = self.admitted(limits);
+        Some(self.waiting.iter().take(count).cloned().collect())
+    }
+
+    /// How many of the waiting files one epoch may take.
+    fn admitted(&self, limits: Limits) -> usize {
         let mut bytes = 0_u64;
         let mut count = 0;
         for file in &self.waiting {
@@ -146,8 +163,7 @@ impl Intake {
             }
             count += 1;
         }
-        self.offer.files = self.waiting.drain(..count).collect();
-        &self.offer.files
+        count
     }
 
     /// Learns of a range that was planned before a restart. A range that is known already changes nothing.
@@ -254,6 +270,36 @@ mod tests {
         assert_eq!(next(&mut intake, 2, ONE), ["a"]);
         assert!(next(&mut intake, 3, ONE).is_empty());
         assert!(intake.seek(1).is_err());
+    }
+
+    #[test]
+    fn what_is_peeked_at_is_offered_next_unless_something_comes_first() {
+        let mut intake = Intake::new(IntakeRules::default());
+        intake.add(vec![file("a", 1, 1), file("b", 2, 1), file("c", 3, 1)]);
+        let peek = |intake: &Intake, start| {
+            let files = intake.peek(start, ONE)?;
+            Some(files.into_iter().map(|file| file.path).collect::<Vec<_>>())
+        };
+        assert_eq!(next(&mut intake, 0, ONE), ["a"]);
+        for _ in 0..2 {
+            assert_eq!(
+                peek(&intake, 1).as_deref(),
+                Some(["b".to_owned()].as_slice())
+            );
+        }
+        // The present offer may still be asked for again.
+        assert_eq!(peek(&intake, 0), None);
+        assert_eq!(next(&mut intake, 0, ONE), ["a"]);
+        assert_eq!(next(&mut intake, 1, ONE), ["b"]);
+        assert_eq!(next(&mut intake, 2, ONE), ["c"]);
+        assert_eq!(peek(&intake, 3), None);
+        let mut newest_first = Intake::new(IntakeRules {
+            latest_first: true,
+            ..IntakeRules::default()
+        });
+        newest_first.add(vec![file("a", 1, 1), file("b", 2, 1)]);
+        assert_eq!(next(&mut newest_first, 0, ONE), ["b"]);
+        assert_eq!(peek(&newest_first, 1), None);
     }
 
     #[test]

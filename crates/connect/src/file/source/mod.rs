@@ -155,6 +155,16 @@ impl Source for FileSource {
         }
     }
 
+    fn peek(&self, start: &Offset) -> Option<Increment> {
+        let position = start.as_count()?;
+        let intake = self.intake.read();
+        let files = intake.peek(position, self.reader.options.limits)?;
+        Some(Increment {
+            end: Offset::count(position + files.len() as u64),
+            detail: splits::detail(&files).ok()?,
+        })
+    }
+
     async fn splits(&self, range: &OffsetRange, parallelism: usize) -> Result<Vec<Split>> {
         let (start, mut files) = splits::files(range)?;
         if start < self.planned_before.load(Ordering::Acquire) {
