@@ -109,6 +109,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    headwater_allocator::keep_freed_memory();
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
