@@ -12,6 +12,7 @@ mod place;
 mod read_back;
 pub mod sink;
 pub mod source;
+mod views;
 
 pub use format::FileFormat;
 pub use read_back::WrittenFiles;
