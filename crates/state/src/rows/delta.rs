@@ -93,17 +93,15 @@ impl RowStore {
         })
     }
 
-    /// The rows that came since the last commit and are still there, as puts in order of age.
+    /// The rows that came since the last commit and are still there, as puts by time bucket, oldest first within each.
     fn new_rows(&self) -> Result<Vec<Change>> {
         let is_new = |number: &u64| *number >= self.uncommitted;
         let mut pieces = Vec::new();
-        let mut segments = 0;
         for id in self.segments.ids() {
             let segment = self.segments.get(id);
             if !segment.newest.as_ref().is_some_and(is_new) {
                 continue;
             }
-            segments += 1;
             // Slots are in order of age: new rows are at the end.
             let first = segment
                 .blocks
@@ -114,23 +112,10 @@ impl RowStore {
                 pieces.push(segment.capture(&self.shape, block, start..block.len()));
             }
         }
-        let rows = puts(
+        puts(
             &self.shape.layout,
             pieces.iter().map(|piece| piece as &dyn LiveRows),
-        )?;
-        match segments {
-            0 | 1 => Ok(rows),
-            _ => Ok(vec![Change::Put(self.in_order_of_age(&rows)?)]),
-        }
-    }
-
-    fn in_order_of_age(&self, rows: &[Change]) -> Result<RecordBatch> {
-        let layout = &self.shape.layout.rows;
-        let rows = concat_batches(layout, rows.iter().filter_map(Change::rows))?;
-        let numbers = self.shape.numbers(&rows);
-        let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
-        order.sort_by_key(|row| numbers.value(*row as usize));
-        Ok(take_record_batch(&rows, &UInt32Array::from(order))?)
+        )
     }
 
     /// Applies sections to this version of the state, for a restore: the changes of the next versions, or all rows.
