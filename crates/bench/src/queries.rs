@@ -147,7 +147,8 @@ GROUP BY w, auction",
     ..BIDS_TO_FILES
 };
 
-// Five passes with an origin each: subtracting intervals from the start of one window takes four times as long.
+// Each row is expanded into its five windows, as engines without slices do. Durations, because intervals are slow to
+// subtract. Five passes over the table, each with windows of another origin, are answered twice as fast.
 const SLIDING: Query = Query {
     name: "sliding",
     asks: "bids on each auction in the last 10 seconds, every 2 seconds",
@@ -157,15 +158,8 @@ FROM bid WATERMARK date_time DELAY OF INTERVAL 4 SECONDS
 GROUP BY window(date_time, '10 seconds', '2 seconds'), auction",
     batch: "\
 SELECT named_struct('start', w, 'end', w + INTERVAL '10 seconds') AS window, auction, count(*) AS bids
-FROM (SELECT date_bin(INTERVAL '10 seconds', date_time) AS w, auction FROM bid
-      UNION ALL
-      SELECT date_bin(INTERVAL '10 seconds', date_time, TIMESTAMP '1970-01-01 00:00:02'), auction FROM bid
-      UNION ALL
-      SELECT date_bin(INTERVAL '10 seconds', date_time, TIMESTAMP '1970-01-01 00:00:04'), auction FROM bid
-      UNION ALL
-      SELECT date_bin(INTERVAL '10 seconds', date_time, TIMESTAMP '1970-01-01 00:00:06'), auction FROM bid
-      UNION ALL
-      SELECT date_bin(INTERVAL '10 seconds', date_time, TIMESTAMP '1970-01-01 00:00:08'), auction FROM bid)
+FROM (SELECT date_bin(INTERVAL '2 seconds', date_time) - arrow_cast(back * 1000000, 'Duration(Microsecond)') AS w, auction
+      FROM (VALUES (0), (2), (4), (6), (8)) AS earlier (back) CROSS JOIN bid)
 GROUP BY w, auction",
     ..BIDS_TO_FILES
 };

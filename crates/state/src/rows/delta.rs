@@ -5,8 +5,8 @@
 //! so that a row which came and went within the epoch is not written at all.
 
 use arrow::{
-    array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, UInt64Array},
-    compute::{concat_batches, max, take_record_batch},
+    array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, UInt64Array},
+    compute::max,
     datatypes::{Int64Type, UInt64Type},
 };
 use headwater_core::{Epoch, Error, Payload, Result};
