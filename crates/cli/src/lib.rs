@@ -16,6 +16,7 @@ mod checkpoints;
 mod commands;
 mod exit;
 mod interrupt;
+mod memory;
 mod pipeline;
 mod pipeline_test;
 mod screen;

@@ -1,10 +1,13 @@
 //! From arguments to a planned pipeline.
 
+use std::sync::Arc;
+
 use headwater::{Pipeline, Session, SessionBuilder, StreamInput};
 
 use crate::{
     args::{PipelineArgs, SessionArgs},
     exit::Failure,
+    memory::GivesMemoryBack,
     script::{self, Script},
 };
 
@@ -20,9 +23,12 @@ pub(crate) struct Planned {
 /// # Errors
 /// `Wrong` for an unknown time zone.
 pub(crate) fn session(args: &SessionArgs) -> Result<Session, Failure> {
-    builder(args)
+    let session = builder(args)
         .build()
-        .map_err(|error| Failure::of_planning(&error))
+        .map_err(|error| Failure::of_planning(&error))?;
+    let memory = Arc::new(GivesMemoryBack::default());
+    session.streams().add_listener(memory as _);
+    Ok(session)
 }
 
 /// What the arguments say of a session that is to be told more.

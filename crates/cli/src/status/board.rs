@@ -118,12 +118,13 @@ impl StreamingQueryListener for Board {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn report(rows_in: u64, rows_out: u64) -> Arc<StreamingQueryProgress> {
+    /// The report of an epoch with so many rows.
+    pub(crate) fn report(rows_in: u64, rows_out: u64) -> Arc<StreamingQueryProgress> {
         let report = json!({
             "id": "00000000-0000-0000-0000-000000000001",
             "runId": "00000000-0000-0000-0000-000000000002",
