@@ -104,10 +104,10 @@ mod tests {
         });
         assert_eq!(used["keys"], 4_000);
         assert!(used["reported_bytes"].as_u64() > Some(4_000 * 8), "{used}");
-        // 32 bytes of columns a key, and some more for each file.
+        // The 32 bytes of a key's columns are written narrow; some more come for each file.
         let per_key =
             used["delta_bytes"].as_f64().unwrap() / used["changed_keys"].as_f64().unwrap();
-        assert!((32.0..64.0).contains(&per_key), "{used}");
+        assert!((2.0..32.0).contains(&per_key), "{used}");
     }
 
     #[test]
