@@ -127,6 +127,7 @@ pub(crate) fn register(
     }
     let stream = session
         .read_stream()
+        .schema(table.schema())
         .option("maxFilesPerTrigger", files_per_trigger)
         .parquet(text(&folder)?)?;
     session.register_view(table.name(), stream)

@@ -1,24 +1,11 @@
-//! Views: text and bytes that point into a buffer which they share, as arrays in memory.
+//! Views: text and bytes that point into a buffer which they share, as some functions give them.
 //!
-//! Columns of Parquet come as views, because the decoder need not copy values out of its pages for them. Files never
-//! tell of views: they are a layout in memory, and not every reader knows the note that Arrow leaves about them.
+//! Files never tell of views: they are a layout in memory, and not every reader knows the note that Arrow leaves about
+//! them.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Fields};
-
-/// The fields with text and bytes as views; what is inside others stays as it is.
-pub(crate) fn as_views(fields: &Fields) -> Fields {
-    let view = |field: &FieldRef| {
-        let data_type = match field.data_type() {
-            DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
-            DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
-            _ => return Arc::clone(field),
-        };
-        with_type(field, data_type)
-    };
-    fields.iter().map(view).collect()
-}
 
 /// The fields without views, inside others too.
 pub(crate) fn without_views(fields: &Fields) -> Fields {

@@ -25,13 +25,10 @@ use parquet::{
 };
 
 use super::{BATCH_ROWS, DecodedStream};
-use crate::file::{
-    source::{
-        adapt,
-        columns::Decoded,
-        folder::{FileEntry, Folder},
-    },
-    views::as_views,
+use crate::file::source::{
+    adapt,
+    columns::Decoded,
+    folder::{FileEntry, Folder},
 };
 
 /// Files up to this size are fetched whole.
@@ -108,14 +105,13 @@ pub(in crate::file::source) async fn row_groups(
         .collect())
 }
 
-/// The schema in a file's footer. Text and bytes come as views, which the decoder points at its pages rather than copying
-/// every value.
+/// The schema in a file's footer.
 pub(in crate::file::source) async fn infer(folder: &Folder, file: &FileEntry) -> Result<Schema> {
     let metadata = metadata(folder, file).await?;
     let arrow = ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())
         .map_err(|error| unreadable(&file.path, error))?;
     // What a writer noted about itself is not part of the table.
-    Ok(Schema::new(as_views(arrow.schema().fields())))
+    Ok(Schema::new(arrow.schema().fields().clone()))
 }
 
 async fn metadata(folder: &Folder, file: &FileEntry) -> Result<Arc<ParquetMetaData>> {
