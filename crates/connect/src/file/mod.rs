@@ -12,7 +12,6 @@ mod place;
 mod read_back;
 pub mod sink;
 pub mod source;
-mod views;
 
 pub use format::FileFormat;
 pub use read_back::WrittenFiles;

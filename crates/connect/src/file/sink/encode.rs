@@ -7,7 +7,7 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, LargeStringArray, RecordBatch},
     compute::cast,
     csv::WriterBuilder as CsvWriterBuilder,
-    datatypes::{DataType, Schema, SchemaRef},
+    datatypes::{DataType, SchemaRef},
     ipc::writer::FileWriter,
     json::{WriterBuilder as JsonWriterBuilder, writer::LineDelimited},
 };
@@ -15,7 +15,7 @@ use headwater_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
 
 use super::options::SinkOptions;
-use crate::file::{FileFormat, compression::Gzip, views::without_views};
+use crate::file::{FileFormat, compression::Gzip};
 
 /// One file being encoded.
 pub(super) trait Encoder: Send {
@@ -45,7 +45,7 @@ pub(super) fn encoder(
         FileFormat::Parquet => Box::new(ParquetEncoder {
             writer: ArrowWriter::try_new(
                 Vec::new(),
-                Arc::new(Schema::new(without_views(schema.fields()))),
+                Arc::clone(schema),
                 Some(options.parquet.clone()),
             )
             .map_err(parquet_failed)?,
@@ -263,54 +263,5 @@ impl Lines for PlainLines {
                 })?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use arrow::{
-        array::{Int64Array, StringViewArray, StructArray},
-        datatypes::Field,
-    };
-    use bytes::Bytes;
-    use headwater_core::Options;
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-
-    use super::*;
-    use crate::file::place::Place;
-
-    #[test]
-    fn readers_of_parquet_are_not_told_of_views() {
-        let text: ArrayRef = Arc::new(StringViewArray::from(vec![
-            Some("a"),
-            None,
-            Some("longer than twelve"),
-        ]));
-        let number: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
-        let field = |name: &str, array: &ArrayRef| {
-            Arc::new(Field::new(name, array.data_type().clone(), true))
-        };
-        let nested: ArrayRef = Arc::new(StructArray::from(vec![
-            (field("t", &text), Arc::clone(&text)),
-            (field("n", &number), number),
-        ]));
-        let batch =
-            RecordBatch::try_from_iter([("text", Arc::clone(&text)), ("nested", nested)]).unwrap();
-        let place = Place::parse("/data/out").unwrap();
-        let options = SinkOptions::parse(FileFormat::Parquet, &place, &Options::default()).unwrap();
-        let mut encoder = encoder(FileFormat::Parquet, &batch.schema(), &options).unwrap();
-        encoder.write(&batch).unwrap();
-        let mut file = encoder.take();
-        file.extend(encoder.finish().unwrap());
-        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
-        let types: Vec<String> = reader
-            .schema()
-            .fields()
-            .iter()
-            .map(|f| f.data_type().to_string())
-            .collect();
-        assert!(types.iter().all(|name| !name.contains("View")), "{types:?}");
-        let read = reader.build().unwrap().next().unwrap().unwrap();
-        assert_eq!(&cast(read.column(0), &DataType::Utf8View).unwrap(), &text);
     }
 }
