@@ -119,6 +119,7 @@ impl Driver {
         self.guessing = self.guess_next(&planned.sources, &plan, &scans_end, pool);
         let batch = async {
             let mut tally = run::execute(plan, context).await?;
+            scans_end.plan_has_run();
             let parts = std::mem::take(&mut tally.parts);
             tally.parts = self.sink.before_commit(&write, parts).await?;
             if let Some(late) = &self.late {

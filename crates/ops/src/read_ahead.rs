@@ -53,7 +53,12 @@ impl ScansEnd {
         UntilTheEnd(Arc::clone(self))
     }
 
-    /// Resolves when all have ended; to be awaited once. Never, if some partition is not executed at all.
+    /// The plan has run: a partition that it has not executed will not be read any more.
+    pub fn plan_has_run(&self) {
+        self.ended.notify_one();
+    }
+
+    /// Resolves when all have ended or the plan has run; to be awaited once.
     pub async fn all(&self) {
         self.ended.notified().await;
     }

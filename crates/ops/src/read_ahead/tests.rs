@@ -76,3 +76,15 @@ async fn who_asks_for_the_rows_does_not_wait_for_those_that_have_not_come() {
     assert_eq!(held.batches.len(), 1);
     assert!(held.rest.is_some());
 }
+
+#[tokio::test]
+async fn a_scan_that_is_not_executed_keeps_nobody_waiting_once_the_plan_has_run() {
+    let end = Arc::new(ScansEnd {
+        left: AtomicUsize::new(2),
+        ended: Notify::new(),
+    });
+    drop(end.one_of());
+    assert!(futures::FutureExt::now_or_never(end.all()).is_none());
+    end.plan_has_run();
+    end.all().await;
+}
