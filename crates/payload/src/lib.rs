@@ -1,0 +1,1 @@
+//! Functions that turn the bytes of messages into columns and back.
