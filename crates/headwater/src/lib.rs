@@ -59,6 +59,7 @@
 //! | `headwater` | this: [`Session`], readers, [`DataFrame`], writers |
 //! | [`processor`] | code of one's own that keeps state and timers by key |
 //! | [`sql`] | Spark-flavoured SQL text, windows, functions |
+//! | [`payload`] | messages as columns and back: [`from_json`], [`from_avro`], [`to_json`], … |
 //! | [`connect`] | built-in sources and sinks |
 //! | [`engine`] | the epoch loop, query handles, listeners |
 //! | `headwater-plan`, `headwater-ops` | from a logical plan to operators |
@@ -100,6 +101,7 @@ mod writer;
 pub use headwater_connect as connect;
 pub use headwater_core as core;
 pub use headwater_engine as engine;
+pub use headwater_payload as payload;
 pub use headwater_sql as sql;
 
 pub use batch_reader::BatchReader;
@@ -118,6 +120,10 @@ pub use headwater_core::{
 pub use headwater_engine::{
     Diagnosis, Settings, StreamingQuery, StreamingQueryListener, StreamingQueryManager,
     StreamingQueryStatus, WatermarkPolicy,
+};
+pub use headwater_payload::{
+    from_avro, from_avro_registry, from_avro_with, from_csv, from_csv_with, from_json,
+    from_json_with, to_avro, to_avro_with, to_csv, to_csv_with, to_json, to_json_with,
 };
 pub use headwater_sql::{as_of, as_of_within};
 pub use late_rows::LateRows;

@@ -15,6 +15,7 @@ mod checkpoints;
 mod diagnose;
 mod explain;
 mod late;
+mod payloads;
 mod rescaling;
 mod sessions;
 mod sink_tables;

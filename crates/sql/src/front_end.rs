@@ -77,7 +77,8 @@ impl SqlFrontEnd {
             as_of_udf(),
         ]
         .into_iter()
-        .chain(functions::zoned_timestamps::functions());
+        .chain(functions::zoned_timestamps::functions())
+        .chain(headwater_payload::functions());
         let spark = self.flavour == Flavour::Spark;
         let analyzer = builder.analyzer().get_or_insert_default();
         analyzer.rules.push(Arc::new(AnsiAggregates::new(spark)));

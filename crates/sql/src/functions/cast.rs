@@ -27,10 +27,11 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use super::java_text::{java_double, java_float, show};
+use super::java_text::show;
 use super::scalar::is_text;
 use super::time_text::{format_timestamp, parse_date, parse_timestamp};
 use super::zone::{Zone, days};
+use headwater_payload::number::{decimal, java_double, java_float};
 
 static CAST: LazyLock<Arc<ScalarUDF>> =
     LazyLock::new(|| Arc::new(ScalarUDF::from(SparkCast::new(false))));
@@ -297,50 +298,6 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A decimal with `scale` digits behind the point, half rounded away from zero; `None` if it is no number or has too
-/// many digits.
-pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
-    let text = text.trim();
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
-        None => (text, 0),
-    };
-    let (negative, digits) = match mantissa.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, mantissa.strip_prefix('+').unwrap_or(mantissa)),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.is_empty() && fraction.is_empty()
-        || !whole
-            .bytes()
-            .chain(fraction.bytes())
-            .all(|b| b.is_ascii_digit())
-    {
-        return None;
-    }
-    // Digits left of the point after it moved by scale and exponent.
-    let point = i32::try_from(whole.len()).ok()? + exponent + i32::from(scale);
-    let all = [whole.as_bytes(), fraction.as_bytes()].concat();
-    let digit = |i: i32| {
-        usize::try_from(i)
-            .ok()
-            .and_then(|i| all.get(i))
-            .map_or(0, |b| i128::from(b - b'0'))
-    };
-    if point > 78 {
-        return all.iter().all(|b| *b == b'0').then_some(0);
-    }
-    let mut value: i128 = 0;
-    for i in 0..point.max(0) {
-        value = value.checked_mul(10)?.checked_add(digit(i))?;
-    }
-    if point >= 0 && digit(point) >= 5 {
-        value = value.checked_add(1)?;
-    }
-    let limit = 10i128.checked_pow(u32::from(precision))?;
-    (value < limit).then_some(if negative { -value } else { value })
-}
-
 fn cast_timestamp(
     instants: &TimestampMicrosecondArray,
     to: &DataType,
@@ -482,25 +439,6 @@ mod tests {
                 cast_texts(&[text], &to, true).expect(text).is_null(0),
                 "{text}"
             );
-        }
-    }
-
-    #[test]
-    fn decimals_round_half_away_from_zero() {
-        let cases = [
-            ("1.005", Some(101)),
-            ("-1.005", Some(-101)),
-            ("1.004", Some(100)),
-            ("1e2", Some(10000)),
-            ("12e-3", Some(1)),
-            (".5", Some(50)),
-            ("999.99", Some(99999)),
-            ("999.995", None),
-            ("x", None),
-            ("", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(decimal(text, 5, 2), expected, "{text}");
         }
     }
 

@@ -8,7 +8,6 @@ pub(crate) mod cast;
 pub(crate) mod collections;
 pub(crate) mod current_time;
 pub(crate) mod datetime;
-mod ddl;
 mod fold;
 mod forms;
 mod hash;
@@ -16,21 +15,19 @@ mod java_text;
 mod json;
 mod lists;
 mod of_texts;
-mod pattern;
 mod roots;
 mod rounding;
 pub(crate) mod scalar;
 mod sequence;
 mod strings;
-mod time_text;
 pub(crate) mod zip;
-pub(crate) mod zone;
 pub(crate) mod zoned_timestamps;
 
 use std::sync::Arc;
 
 use datafusion::logical_expr::{HigherOrderUDF, ScalarUDF};
 
+pub(crate) use headwater_payload::time::{pattern, text as time_text, zone};
 pub(crate) use of_texts::wrapped;
 
 /// All scalar functions of this crate but the window markers.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-use crate::functions::java_text::java_double;
+use headwater_payload::number::java_double;
 
 /// Deeper texts than this are no JSON here, so that no text can use up the stack.
 const DEEPEST: usize = 256;
@@ -30,18 +30,6 @@ impl Json {
             chars: text.char_indices().peekable(),
         };
         reader.value(0)
-    }
-
-    /// The value of a member; the last one of a name counts.
-    pub(super) fn member(&self, name: &str) -> Option<&Self> {
-        let Self::Object(members) = self else {
-            return None;
-        };
-        members
-            .iter()
-            .rev()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value)
     }
 }
 
@@ -77,7 +65,7 @@ impl fmt::Display for Json {
 }
 
 /// A text as JSON writes it.
-pub(super) fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

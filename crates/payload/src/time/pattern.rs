@@ -9,7 +9,7 @@ use super::zone::Zone;
 
 /// A pattern taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern(Vec<Part>);
+pub struct Pattern(Vec<Part>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
@@ -47,7 +47,7 @@ impl Pattern {
     ///
     /// # Errors
     /// When a letter is not one of those Spark documents, or a quote or bracket is not closed.
-    pub(crate) fn new(text: &str) -> Result<Self> {
+    pub fn new(text: &str) -> Result<Self> {
         let mut stack: Vec<Vec<Part>> = vec![vec![]];
         let mut chars = text.chars().peekable();
         while let Some(c) = chars.next() {
@@ -87,7 +87,7 @@ impl Pattern {
     }
 
     /// Writes an instant as clocks in `zone` show it.
-    pub(crate) fn format(&self, micros: i64, zone: Zone) -> Result<String> {
+    pub fn format(&self, micros: i64, zone: Zone) -> Result<String> {
         let local = zone.local(micros)?;
         let mut out = String::new();
         write_parts(&self.0, local, zone.offset_seconds(micros), &mut out);
@@ -95,7 +95,7 @@ impl Pattern {
     }
 
     /// Reads an instant; a text without a zone is local to `zone`. `None` if the text does not match.
-    pub(crate) fn parse(&self, text: &str, zone: Zone) -> Option<i64> {
+    pub fn parse(&self, text: &str, zone: Zone) -> Option<i64> {
         let mut fields = Fields::default();
         let rest = read_parts(&self.0, text, &mut fields)?;
         if !rest.is_empty() {

@@ -10,13 +10,19 @@ use datafusion::config::ConfigOptions;
 
 /// A time zone; `UTC` is told apart because it is by far the most frequent and needs no tables.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Zone(Option<Tz>);
+pub struct Zone(Option<Tz>);
 
 impl Zone {
-    pub(crate) const UTC: Self = Self(None);
+    /// The zone of instants.
+    pub const UTC: Self = Self(None);
+
+    /// Whether its clocks show UTC.
+    pub fn is_utc(self) -> bool {
+        self.0.is_none()
+    }
 
     /// The zone of the session (`datafusion.execution.time_zone`); UTC if none is set.
-    pub(crate) fn of(config: &ConfigOptions) -> Result<Self> {
+    pub fn of(config: &ConfigOptions) -> Result<Self> {
         match config.execution.time_zone.as_deref() {
             Some(name) => Self::named(name),
             None => Ok(Self::UTC),
@@ -24,7 +30,7 @@ impl Zone {
     }
 
     /// A zone by name, `Europe/Paris`, or by offset, `+02:00`.
-    pub(crate) fn named(name: &str) -> Result<Self> {
+    pub fn named(name: &str) -> Result<Self> {
         if matches!(name, "UTC" | "Z" | "GMT" | "+00:00" | "Etc/UTC" | "UT") {
             return Ok(Self::UTC);
         }
@@ -47,7 +53,7 @@ impl Zone {
     }
 
     /// What a clock in this zone shows at an instant.
-    pub(crate) fn local(self, micros: i64) -> Result<NaiveDateTime> {
+    pub fn local(self, micros: i64) -> Result<NaiveDateTime> {
         let Some(utc) = DateTime::<Utc>::from_timestamp_micros(micros) else {
             return exec_err!("timestamp {micros} is out of range");
         };
@@ -58,7 +64,7 @@ impl Zone {
     }
 
     /// Seconds that clocks in this zone are ahead of UTC at an instant.
-    pub(crate) fn offset_seconds(self, micros: i64) -> i32 {
+    pub fn offset_seconds(self, micros: i64) -> i32 {
         match (self.0, DateTime::<Utc>::from_timestamp_micros(micros)) {
             (Some(tz), Some(utc)) => utc.with_timezone(&tz).offset().fix().local_minus_utc(),
             _ => 0,
@@ -66,7 +72,7 @@ impl Zone {
     }
 
     /// The instant at which a clock in this zone shows `local`.
-    pub(crate) fn instant(self, local: NaiveDateTime) -> i64 {
+    pub fn instant(self, local: NaiveDateTime) -> i64 {
         let naive = local.and_utc().timestamp_micros();
         let Some(tz) = self.0 else { return naive };
         match tz.from_local_datetime(&local) {
@@ -86,7 +92,7 @@ impl Zone {
     }
 
     /// The instant at which a day begins here.
-    pub(crate) fn midnight(self, days: i32) -> Result<i64> {
+    pub fn midnight(self, days: i32) -> Result<i64> {
         Ok(self.instant(date(days)?.and_time(chrono::NaiveTime::MIN)))
     }
 }
@@ -108,14 +114,14 @@ fn pad_offset(text: &str) -> Option<String> {
 }
 
 /// The date that is `days` after 1970-01-01.
-pub(crate) fn date(days: i32) -> Result<NaiveDate> {
+pub fn date(days: i32) -> Result<NaiveDate> {
     NaiveDate::default()
         .checked_add_signed(Duration::days(i64::from(days)))
         .ok_or_else(|| exec_datafusion_err!("date {days} is out of range"))
 }
 
 /// Days from 1970-01-01 to `date`.
-pub(crate) fn days(date: NaiveDate) -> i32 {
+pub fn days(date: NaiveDate) -> i32 {
     i32::try_from((date - NaiveDate::default()).num_days()).unwrap_or(i32::MAX)
 }
 

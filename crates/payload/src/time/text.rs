@@ -8,13 +8,13 @@ use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use super::zone::{Zone, days};
 
 /// The date in `text`; what stands behind a `T` or a blank is not looked at.
-pub(crate) fn parse_date(text: &str) -> Option<i32> {
+pub fn parse_date(text: &str) -> Option<i32> {
     let (date, rest) = take_date(text.trim())?;
     (rest.is_empty() || rest.starts_with([' ', 'T'])).then(|| days(date))
 }
 
 /// The instant in `text`, which is local to `zone` if it names no zone itself.
-pub(crate) fn parse_timestamp(text: &str, zone: Zone) -> Option<i64> {
+pub fn parse_timestamp(text: &str, zone: Zone) -> Option<i64> {
     let (date, rest) = take_date(text.trim())?;
     if rest.is_empty() {
         return Some(zone.instant(date.and_time(NaiveTime::MIN)));
@@ -28,8 +28,21 @@ pub(crate) fn parse_timestamp(text: &str, zone: Zone) -> Option<i64> {
     Some(zone.instant(date.and_time(time)))
 }
 
+/// The local time in `text`, in microseconds since 1970-01-01T00:00:00; a text that names a zone is none.
+pub fn parse_local_timestamp(text: &str) -> Option<i64> {
+    let (date, rest) = take_date(text.trim())?;
+    let time = match rest.strip_prefix(['T', ' ']) {
+        Some(rest) => {
+            let (time, rest) = take_time(rest)?;
+            rest.is_empty().then_some(time)?
+        }
+        None => rest.is_empty().then_some(NaiveTime::MIN)?,
+    };
+    Some(Zone::UTC.instant(date.and_time(time)))
+}
+
 /// An instant as CAST writes it: the fraction only as far as it is not zero.
-pub(crate) fn format_timestamp(local: NaiveDateTime) -> String {
+pub fn format_timestamp(local: NaiveDateTime) -> String {
     let micros = local.nanosecond() / 1_000;
     let seconds = local.format("%Y-%m-%d %H:%M:%S");
     if micros == 0 {

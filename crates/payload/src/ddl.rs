@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use datafusion::common::{Result, plan_datafusion_err};
+use datafusion::sql::sqlparser::dialect::Dialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
-
-use super::scalar::timestamp;
-use crate::dialect::SparkDialect;
 
 /// A type such as `ARRAY<INT>`, or columns such as `a INT, b STRING`, which are a struct.
 ///
 /// # Errors
 /// A text that is neither, at the word that was not expected.
-pub(crate) fn columns_or_type(text: &str) -> Result<DataType> {
+pub fn columns_or_type(text: &str) -> Result<DataType> {
     let mut whole = Reader::new(text)?;
     if let Ok(data_type) = whole.data_type()
         && whole.tokens.is_empty()
@@ -28,6 +26,39 @@ pub(crate) fn columns_or_type(text: &str) -> Result<DataType> {
     Ok(DataType::Struct(fields))
 }
 
+/// How types are taken apart: names may stand in backticks.
+#[derive(Debug)]
+struct TypeWords;
+
+impl Dialect for TypeWords {
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        ch == '`'
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        ch.is_alphabetic() || ch == '_'
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        ch.is_alphanumeric() || ch == '_'
+    }
+}
+
+/// A map from texts to values.
+pub(crate) fn map_type(key: DataType, value: DataType) -> Result<DataType> {
+    if key != DataType::Utf8 {
+        return Err(plan_datafusion_err!(
+            "the keys of a map in a message are STRING, found {key}"
+        ));
+    }
+    let entries = vec![
+        Field::new("key", key, false),
+        Field::new("value", value, true),
+    ];
+    let entries = Field::new("entries", DataType::Struct(Fields::from(entries)), false);
+    Ok(DataType::Map(Arc::new(entries), false))
+}
+
 /// What is left to read, the next word last.
 struct Reader<'a> {
     text: &'a str,
@@ -36,7 +67,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(text: &'a str) -> Result<Self> {
-        let tokens = Tokenizer::new(&SparkDialect, text)
+        let tokens = Tokenizer::new(&TypeWords, text)
             .tokenize()
             .map_err(|error| plan_datafusion_err!("'{text}' is no type: {error}"))?;
         let tokens = tokens
@@ -141,7 +172,11 @@ impl<'a> Reader<'a> {
             "double" => DataType::Float64,
             "string" => DataType::Utf8,
             "date" => DataType::Date32,
-            "timestamp" | "timestamp_ltz" => timestamp(),
+            "binary" => DataType::Binary,
+            "void" => DataType::Null,
+            "timestamp" | "timestamp_ltz" => {
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+            }
             "timestamp_ntz" => DataType::Timestamp(TimeUnit::Microsecond, None),
             "decimal" | "dec" | "numeric" => self.decimal()?,
             "array" => {
@@ -163,18 +198,7 @@ impl<'a> Reader<'a> {
                 self.expect(&Token::Comma)?;
                 let value = self.data_type()?;
                 self.expect(&Token::Gt)?;
-                if key != DataType::Utf8 {
-                    return Err(plan_datafusion_err!(
-                        "'{}': the keys of a map in a text are STRING, found {key}",
-                        self.text
-                    ));
-                }
-                let entries = vec![
-                    Field::new("key", key, false),
-                    Field::new("value", value, true),
-                ];
-                let entries = Field::new("entries", DataType::Struct(Fields::from(entries)), false);
-                DataType::Map(Arc::new(entries), false)
+                map_type(key, value)?
             }
             _ => {
                 return Err(plan_datafusion_err!(
