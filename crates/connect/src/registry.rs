@@ -31,6 +31,8 @@ pub struct SourceRequest {
     pub path: Option<String>,
     /// Options of the connector.
     pub options: Options,
+    /// The table is read as it is now, once: not as a stream.
+    pub is_bounded: bool,
 }
 
 /// Where a user asked to write.
@@ -324,6 +326,12 @@ impl ConnectorRegistry {
 
 fn unknown(kind: &str, format: &str, known: &[String]) -> Error {
     let list = known.join(", ");
+    if format.eq_ignore_ascii_case("kafka") {
+        return Error::invalid(format!(
+            "this program was built without Apache Kafka, so that there is no {kind} of the format 'kafka': build it with \
+             the feature 'kafka' of the crate headwater (of headwater-cli for the command)"
+        ));
+    }
     let advice = match nearest(format, known.iter().map(String::as_str)) {
         Some(close) => format!("did you mean '{close}'? There are {list}"),
         None => format!("write one of {list}"),
@@ -352,7 +360,11 @@ impl SourceRequest {
         })
     }
 
-    fn deny_path(&self) -> Result<()> {
+    /// Refuses a path.
+    ///
+    /// # Errors
+    /// [`headwater_core::ErrorKind::Invalid`] if there is one.
+    pub fn deny_path(&self) -> Result<()> {
         match &self.path {
             Some(path) => Err(Error::invalid(format!(
                 "source '{}' has no path, found '{path}': leave the path out",
@@ -381,7 +393,10 @@ impl SourceRequest {
     }
 
     /// Refuses a schema that is not the one the source has.
-    fn checked(&self, provider: Arc<dyn SourceProvider>) -> Result<Arc<dyn SourceProvider>> {
+    ///
+    /// # Errors
+    /// [`headwater_core::ErrorKind::Invalid`], with both.
+    pub fn checked(&self, provider: Arc<dyn SourceProvider>) -> Result<Arc<dyn SourceProvider>> {
         match &self.schema {
             Some(schema) if *schema != provider.schema() => Err(Error::invalid(format!(
                 "source '{}' has the columns {}, not {}: leave the columns out",
@@ -404,7 +419,11 @@ impl SinkRequest {
         })
     }
 
-    fn deny_path_and_partitions(&self) -> Result<()> {
+    /// Refuses a path and columns that become folders.
+    ///
+    /// # Errors
+    /// [`headwater_core::ErrorKind::Invalid`] if there is either.
+    pub fn deny_path_and_partitions(&self) -> Result<()> {
         if let Some(path) = &self.path {
             return Err(Error::invalid(format!(
                 "sink '{}' has no path, found '{path}': leave the path out",
@@ -449,9 +468,12 @@ mod tests {
     fn an_unknown_format_is_refused_with_the_known_ones() {
         let registry = ConnectorRegistry::new();
         let error = registry.source(&source("kafka", None, &[]));
+        let error = error.expect_err("a crate of its own");
+        assert!(error.message().contains("the feature 'kafka'"), "{error}");
+        let error = registry.source(&source("pulsar", None, &[]));
         assert_eq!(
             error.expect_err("not built in").message(),
-            "there is no source of the format 'kafka': write one of arrow, csv, generator, ipc, json, memory, nexmark, parquet, \
+            "there is no source of the format 'pulsar': write one of arrow, csv, generator, ipc, json, memory, nexmark, parquet, \
              rate, rate-micro-batch, socket, text"
         );
         let error = registry.sink(&sink("rate"));

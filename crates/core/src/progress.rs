@@ -88,6 +88,9 @@ pub struct SourceProgress {
     pub input_rows_per_second: f64,
     /// Rows processed per second of this trigger.
     pub processed_rows_per_second: f64,
+    /// Further numbers of the source by name, as text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, String>,
 }
 
 /// What the sink received in one epoch.

@@ -4,7 +4,7 @@
 //! to the log, and then reads exactly that range ([`Source::splits`], [`Source::open`]), again after a crash if need
 //! be. A source that cannot give the same range twice must say so ([`Source::is_replayable`]).
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
@@ -116,6 +116,12 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// The newest position the source knows of, for progress reports only.
     async fn latest(&self) -> Option<Offset> {
         None
+    }
+
+    /// Further numbers for the report of an epoch that ended at `end`, by name: how far that is behind, for instance.
+    /// Nothing is looked up for them.
+    fn metrics(&self, _end: &Offset) -> BTreeMap<String, String> {
+        BTreeMap::new()
     }
 }
 

@@ -463,6 +463,10 @@ impl Driver {
                 description: running.source.description(),
                 step: step.clone(),
                 latest,
+                metrics: step
+                    .end()
+                    .map(|end| running.source.metrics(end))
+                    .unwrap_or_default(),
             })
             .collect();
         let done = EpochDone {

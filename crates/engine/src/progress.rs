@@ -74,6 +74,8 @@ pub(crate) struct SourceFacts {
     pub(crate) step: SourceStep,
     /// The newest position it knows of.
     pub(crate) latest: Option<Offset>,
+    /// Further numbers of its own.
+    pub(crate) metrics: BTreeMap<String, String>,
 }
 
 /// One stateful operator.
@@ -166,6 +168,7 @@ pub(crate) fn report(facts: EpochFacts<'_>) -> StreamingQueryProgress {
                 num_input_rows: rows,
                 input_rows_per_second: rate(rows, since_previous),
                 processed_rows_per_second: rate(rows, trigger),
+                metrics: source.metrics.clone(),
             }
         })
         .collect();
@@ -263,6 +266,7 @@ mod tests {
                 at: Some(Offset::count(4)),
             },
             latest: None,
+            metrics: BTreeMap::new(),
         }]
     }
 

@@ -15,7 +15,7 @@ use headwater_plan::FinishedTable;
 
 use crate::{error::from_datafusion, frame::DataFrame, location::IntoLocation, session::Session};
 
-/// Describes a static table in files; [`BatchReader::load`] makes it a frame.
+/// Describes a static table in files, or in topics of Kafka; [`BatchReader::load`] makes it a frame.
 ///
 /// Text files, and JSON and CSV files of a given schema, are read by the reader that streams them, with the same
 /// options: what a stream of them would give, all at once. DataFusion reads the others.
@@ -38,7 +38,7 @@ impl BatchReader {
         }
     }
 
-    /// `parquet`, `json`, `csv`, `text` or `arrow`.
+    /// `parquet`, `json`, `csv`, `text` or `arrow`; `kafka` for topics as far as they go now.
     pub fn format(mut self, format: impl Into<String>) -> Self {
         self.format = Some(format.into());
         self
@@ -69,21 +69,25 @@ impl BatchReader {
         self
     }
 
-    /// The table at a path or URL: one file, or a folder of them. A streaming query that joins it sees files that appear
-    /// later in its next epoch.
+    /// The table at a path or URL: one file, or a folder of them; for `kafka`, `None`. A streaming query that joins it
+    /// sees files, or messages, that appear later in its next epoch.
     ///
     /// # Errors
     /// `Invalid` if the format or an option is not known, `Unavailable` or `Data` if the files cannot be read.
     pub async fn load(self, path: impl IntoLocation) -> Result<DataFrame> {
-        let path = path.into_location()?.ok_or_else(|| {
-            Error::invalid("a static table needs a path or URL: write load(\"data/logs\")")
-        })?;
-        let path = path.as_str();
+        let path = path.into_location()?;
         let format = self
             .format
             .as_deref()
             .unwrap_or("parquet")
             .to_ascii_lowercase();
+        if format == "kafka" {
+            return self.read_connector(format, path).await;
+        }
+        let path = path.ok_or_else(|| {
+            Error::invalid("a static table needs a path or URL: write load(\"data/logs\")")
+        })?;
+        let path = path.as_str();
         match format.as_str() {
             "parquet" => self.read_parquet(path).await,
             "text" => self.read_finished(format, path).await,
@@ -92,7 +96,7 @@ impl BatchReader {
             "csv" => self.read_csv(path).await,
             "arrow" => self.read_arrow(path).await,
             other => Err(Error::invalid(format!(
-                "unknown format '{other}' of static tables: write parquet, json, csv, text or arrow"
+                "unknown format '{other}' of static tables: write parquet, json, csv, text, arrow or kafka"
             ))),
         }
     }
@@ -140,11 +144,18 @@ impl BatchReader {
             self.options.set("pathGlobFilter", literal_glob(name));
             path = if folder.is_empty() { "." } else { folder };
         }
+        let path = Some(path.to_owned());
+        self.read_connector(format, path).await
+    }
+
+    /// What a streaming source has now.
+    async fn read_connector(self, format: String, path: Option<String>) -> Result<DataFrame> {
         let source = self.session.connectors().source(&SourceRequest {
             format: format.clone(),
             schema: self.schema,
-            path: Some(path.to_owned()),
+            path,
             options: self.options,
+            is_bounded: true,
         })?;
         let table = FinishedTable::new(source, Arc::clone(self.session.clock()));
         table.check().await?;

@@ -93,6 +93,7 @@ impl StreamReader {
             schema: self.schema,
             path,
             options,
+            is_bounded: false,
         })?;
         stream_frame(&self.session, &format, source)
     }

@@ -308,9 +308,12 @@ impl SessionBuilder {
 
     fn assemble(self) -> Session {
         let front_end = SqlFrontEnd::new(Arc::new(Hooks)).spark(self.spark_functions);
+        let connectors = ConnectorRegistry::default();
+        #[cfg(feature = "kafka")]
+        headwater_kafka::register(&connectors);
         let services = Arc::new(Services {
             queries: StreamingQueryManager::new(),
-            connectors: ConnectorRegistry::default(),
+            connectors,
             front_end,
             settings: self.settings,
             clock: self.clock,

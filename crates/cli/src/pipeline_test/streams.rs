@@ -125,6 +125,7 @@ impl Streams {
             schema: None,
             path: options.take("path"),
             options,
+            is_bounded: false,
         });
         source.map(|source| source.schema()).map_err(|error| {
             Error::new(

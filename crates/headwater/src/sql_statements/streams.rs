@@ -72,6 +72,7 @@ impl Session {
                     schema: definition.schema.clone(),
                     path: options.take("path"),
                     options,
+                    is_bounded: false,
                 };
                 self.services()
                     .connectors
