@@ -35,6 +35,7 @@ pub(crate) fn sink_context(mode: OutputMode) -> SinkContext {
         query_name: None,
         schema: numbers_schema(),
         mode,
+        is_late: false,
         storage: Arc::new(MemoryStorage::new()),
         clock: Arc::new(ManualClock::at(0)),
     }

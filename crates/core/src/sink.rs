@@ -100,6 +100,9 @@ pub struct SinkContext {
     pub schema: SchemaRef,
     /// The output mode.
     pub mode: OutputMode,
+    /// Whether it is the query's sink of late rows: what a sink keeps elsewhere under the query's name, it keeps under
+    /// another name then.
+    pub is_late: bool,
     /// Durable storage of its own inside the query's checkpoint; paths are relative to the sink's folder.
     pub storage: Arc<dyn Storage>,
     /// The clock of the query.

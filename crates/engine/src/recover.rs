@@ -184,6 +184,7 @@ impl Driver {
                 query_name: spec.name.clone(),
                 schema: plan.output_schema(),
                 mode: spec.mode,
+                is_late: false,
                 storage: Arc::new(FolderStorage::new(Arc::clone(&storage), layout::SINK)?),
                 clock: Arc::clone(&spec.clock),
             })
@@ -196,6 +197,7 @@ impl Driver {
                     query_name: spec.name.clone(),
                     schema,
                     mode: OutputMode::Append,
+                    is_late: true,
                     storage: Arc::new(FolderStorage::new(Arc::clone(&storage), layout::LATE_SINK)?),
                     clock: Arc::clone(&spec.clock),
                 });

@@ -34,6 +34,7 @@ pub(super) fn context(schema: SchemaRef) -> SinkContext {
         query_name: None,
         schema,
         mode: OutputMode::Append,
+        is_late: false,
         storage: Arc::new(MemoryStorage::new()),
         clock: Arc::new(ManualClock::at(0)),
     }
