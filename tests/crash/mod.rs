@@ -20,7 +20,7 @@ pub(crate) mod ledger;
 mod mortal;
 pub(crate) mod pipeline;
 pub(crate) mod readers;
-mod report;
+pub(crate) mod report;
 mod s3;
 pub(crate) mod sweep;
 mod two_runs;

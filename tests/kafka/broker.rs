@@ -16,7 +16,10 @@ use std::{
 use futures::future::try_join_all;
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult},
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+        TopicReplication, TopicResult,
+    },
     client::DefaultClientContext,
     producer::{FutureProducer, FutureRecord},
     types::RDKafkaErrorCode,
@@ -209,6 +212,15 @@ impl Broker {
         let options = options();
         let deleted = self.admin().delete_topics(&[name], &options).await;
         result(deleted).expect("the topic can be deleted");
+    }
+
+    /// Changes a setting of a topic.
+    pub(crate) async fn set_topic(&self, topic: &str, name: &str, value: &str) {
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+        let options = options();
+        let changed = self.admin().alter_configs([&change], &options).await;
+        let changed = changed.expect("the broker answers");
+        assert!(changed.iter().all(Result::is_ok), "{changed:?}");
     }
 
     /// Lets a topic have this many partitions.

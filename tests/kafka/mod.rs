@@ -10,4 +10,5 @@ mod conformance;
 mod gaps;
 mod limits;
 mod query;
+mod sink;
 mod trouble;

@@ -48,6 +48,14 @@ impl Output {
             )));
         }
         let sink = services.connectors.sink(&request)?;
+        // Any sink that takes the option means the same by it.
+        if request.options.parse("exactlyOnce")? == Some(true) && !is_durable {
+            return Err(Error::invalid(format!(
+                "sink '{}' with 'exactlyOnce' must know after a restart what it has written: say where the query's \
+                 checkpoint is with the option 'checkpointLocation'",
+                request.format
+            )));
+        }
         let table = request.query_name.filter(|_| request.format == "memory");
         Ok(Self {
             sink,

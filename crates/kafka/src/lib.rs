@@ -4,12 +4,14 @@
 //! `kafka.…` goes to them.
 
 mod client;
+mod sink;
 mod source;
 
 use std::sync::Arc;
 
 use headwater_connect::registry::ConnectorRegistry;
 
+pub use sink::KafkaSinkProvider;
 pub use source::KafkaSourceProvider;
 
 /// Makes `format("kafka")` known.
@@ -22,5 +24,9 @@ pub fn register(registry: &ConnectorRegistry) {
             KafkaSourceProvider::stream(&request.options)?
         };
         request.checked(Arc::new(provider))
+    });
+    registry.register_sink("kafka", |request| {
+        request.deny_path_and_partitions()?;
+        Ok(Arc::new(KafkaSinkProvider::try_new(&request.options)?))
     });
 }

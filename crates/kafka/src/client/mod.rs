@@ -1,6 +1,7 @@
 //! What source and sink have in common: how a client of the broker is set up, and what its troubles are called.
 
 mod context;
+pub(crate) mod event_hubs;
 mod failure;
 mod jaas;
 mod java;

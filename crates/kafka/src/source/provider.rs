@@ -6,7 +6,11 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use headwater_core::{Options, Result, Source, SourceContext, SourceProvider};
 
-use super::{discover::Discovering, options::Settings, rows, shared::Shared, stream::KafkaSource};
+use crate::client::{Role, event_hubs};
+
+use super::{
+    OWNER, discover::Discovering, options::Settings, rows, shared::Shared, stream::KafkaSource,
+};
 
 /// How long the brokers may take to answer when a query starts.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -27,7 +31,8 @@ impl KafkaSourceProvider {
     /// # Errors
     /// [`headwater_core::ErrorKind::Invalid`] for an unknown or missing option, or a value that makes no sense.
     pub fn stream(options: &Options) -> Result<Self> {
-        let settings = Settings::from_options(options, false)?;
+        let options = event_hubs::expand(OWNER, Role::Source, options)?;
+        let settings = Settings::from_options(&options, false)?;
         Ok(Self { settings })
     }
 
@@ -36,7 +41,8 @@ impl KafkaSourceProvider {
     /// # Errors
     /// As [`Self::stream`].
     pub fn table(options: &Options) -> Result<Self> {
-        let settings = Settings::from_options(options, true)?;
+        let options = event_hubs::expand(OWNER, Role::Source, options)?;
+        let settings = Settings::from_options(&options, true)?;
         Ok(Self { settings })
     }
 }
