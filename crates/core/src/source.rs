@@ -93,6 +93,17 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// Nothing is read before the stream is polled.
     fn open(&self, split: &Split, projection: Option<&[usize]>) -> Result<BatchStream>;
 
+    /// As [`Self::open`], where the reader would rather have the columns at these places among the wanted ones, which are
+    /// text, as arrays of views. A source that saves a copy by it gives them as views; any other gives them as ever.
+    fn open_with_views(
+        &self,
+        split: &Split,
+        projection: Option<&[usize]>,
+        _views: &[usize],
+    ) -> Result<BatchStream> {
+        self.open(split, projection)
+    }
+
     /// Called at a restart, before anything else, once for each range that the log still holds, oldest first: the
     /// source may have acknowledged a range already or never have seen it in this process.
     async fn resume(&self, _range: &OffsetRange) -> Result<()> {

@@ -6,6 +6,7 @@
 //! ([`runtime::EpochRuntime`]). What an operator has to tell the driver travels as rows of the plan's root
 //! ([`report::Report`]).
 
+mod column_use;
 mod node;
 mod order_of_rows;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub mod sink;
 pub mod state_provider;
 pub mod stores;
 pub mod table;
+pub mod text_views;
 pub mod window;
 
 use std::sync::Arc;

@@ -27,7 +27,7 @@ use futures::{StreamExt, future::Either, stream};
 use headwater_core::{BatchStream, Result, Source, Split};
 use tokio::sync::{Notify, oneshot};
 
-use crate::scan::SourceScanExec;
+use crate::scan::{ScanColumns, SourceScanExec};
 
 /// Tells when all scans of an epoch have ended.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ pub struct ReadAhead {
 struct Reading {
     source_id: usize,
     partition: usize,
-    projection: Option<Vec<usize>>,
+    columns: ScanColumns,
     task: SpawnedTask<Held>,
     /// Dropped when the scan wants its rows.
     stop: oneshot::Sender<()>,
@@ -126,22 +126,22 @@ impl ReadAhead {
             };
             for (partition, splits) in scan.deal(splits).into_iter().enumerate() {
                 if !splits.is_empty() {
-                    let projection = scan.projection().map(<[usize]>::to_vec);
-                    wanted.push((Arc::clone(source), id, partition, projection, splits));
+                    let columns = scan.columns().clone();
+                    wanted.push((Arc::clone(source), id, partition, columns, splits));
                 }
             }
         });
         let share = limit / wanted.len().max(1);
         let readings = wanted
             .into_iter()
-            .map(|(source, source_id, partition, projection, splits)| {
-                let rows = rows_of(source, splits, projection.clone());
+            .map(|(source, source_id, partition, columns, splits)| {
+                let rows = columns.clone().of_splits(source, splits);
                 let memory = MemoryConsumer::new("rows read ahead").register(pool);
                 let (stop, stopped) = oneshot::channel();
                 Reading {
                     source_id,
                     partition,
-                    projection,
+                    columns,
                     task: SpawnedTask::spawn(hold(rows, share, memory, stopped)),
                     stop,
                 }
@@ -162,14 +162,14 @@ impl ReadAhead {
         &self,
         source_id: usize,
         partition: usize,
-        projection: Option<&[usize]>,
+        columns: &ScanColumns,
     ) -> Option<BatchStream> {
         let reading = {
             let mut readings = self.lock();
             let position = readings.iter().position(|reading| {
                 reading.source_id == source_id
                     && reading.partition == partition
-                    && reading.projection.as_deref() == projection
+                    && reading.columns == *columns
             });
             readings.swap_remove(position?)
         };
@@ -182,19 +182,6 @@ impl ReadAhead {
         // The list is never left half changed.
         self.readings.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The rows of some splits, one after the other.
-pub(crate) fn rows_of(
-    source: Arc<dyn Source>,
-    splits: Vec<Split>,
-    projection: Option<Vec<usize>>,
-) -> BatchStream {
-    use futures::TryStreamExt;
-    stream::iter(splits)
-        .map(move |split| source.open(&split, projection.as_deref()))
-        .try_flatten()
-        .boxed()
 }
 
 /// Reads until the rows end, fail, are asked for, or take more than `limit` bytes.

@@ -3,7 +3,11 @@
 use std::{sync::Arc, task::Poll};
 
 use datafusion::{
-    arrow::datatypes::SchemaRef,
+    arrow::{
+        array::RecordBatch,
+        compute::cast,
+        datatypes::{DataType, Schema, SchemaRef},
+    },
     error::{DataFusionError, Result},
     execution::TaskContext,
     physical_plan::{
@@ -11,13 +15,12 @@ use datafusion::{
         execution_plan::EmissionType, stream::RecordBatchStreamAdapter,
     },
 };
-use futures::{StreamExt, stream};
-use headwater_core::Split;
+use futures::{StreamExt, TryStreamExt, stream};
+use headwater_core::{BatchStream, Source, Split};
 
 use crate::{
     binding::{BindEpoch, EpochBinding},
     node::{display_as, no_expressions, node_over, properties},
-    read_ahead,
     report::{Outbox, Report},
     runtime::{EpochRuntime, external},
 };
@@ -28,7 +31,7 @@ use crate::{
 pub struct SourceScanExec {
     source_id: usize,
     description: String,
-    projection: Option<Vec<usize>>,
+    columns: ScanColumns,
     /// By partition; all empty until bound.
     splits: Vec<Vec<Split>>,
     properties: Arc<datafusion::physical_plan::PlanProperties>,
@@ -47,7 +50,10 @@ impl SourceScanExec {
         Self {
             source_id,
             description,
-            projection,
+            columns: ScanColumns {
+                schema: Arc::clone(&schema),
+                projection,
+            },
             splits: vec![Vec::new(); partitions],
             properties: properties(schema, partitions, EmissionType::Incremental),
         }
@@ -61,14 +67,85 @@ impl SourceScanExec {
         self.splits.len()
     }
 
-    pub(crate) fn projection(&self) -> Option<&[usize]> {
-        self.projection.as_deref()
+    pub(crate) fn columns(&self) -> &ScanColumns {
+        &self.columns
+    }
+
+    /// The same scan with column number `column` of what it gives, a text, as views.
+    pub(crate) fn with_views(&self, column: usize) -> Result<Self> {
+        let schema = self.schema();
+        let mut fields = schema.fields().to_vec();
+        let field = fields.get(column).ok_or_else(|| {
+            DataFusionError::Internal(format!("a scan of {} has no column {column}", fields.len()))
+        })?;
+        let viewed = field.as_ref().clone().with_data_type(DataType::Utf8View);
+        fields[column] = Arc::new(viewed);
+        let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
+        let partitions = self.partitions();
+        Ok(Self {
+            columns: ScanColumns {
+                schema: Arc::clone(&schema),
+                ..self.columns.clone()
+            },
+            properties: properties(schema, partitions, EmissionType::Incremental),
+            ..self.clone()
+        })
     }
 
     /// The splits by partition.
     pub(crate) fn deal(&self, splits: &[Split]) -> Vec<Vec<Split>> {
         deal(splits, self.splits.len())
     }
+}
+
+/// What a scan gives of its source.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ScanColumns {
+    /// The wanted columns; a text that the source has as [`DataType::Utf8`] may be wanted as [`DataType::Utf8View`].
+    schema: SchemaRef,
+    /// Their numbers in the source, `None` for all.
+    projection: Option<Vec<usize>>,
+}
+
+impl ScanColumns {
+    /// The rows of some splits, one after the other.
+    pub(crate) fn of_splits(self, source: Arc<dyn Source>, splits: Vec<Split>) -> BatchStream {
+        let given = source.schema();
+        let number = |column| match &self.projection {
+            Some(projection) => projection[column],
+            None => column,
+        };
+        let viewed: Vec<usize> = (0..self.schema.fields().len())
+            .filter(|column| {
+                *self.schema.field(*column).data_type() == DataType::Utf8View
+                    && *given.field(number(*column)).data_type() == DataType::Utf8
+            })
+            .collect();
+        let Self { schema, projection } = self;
+        let asked = viewed.clone();
+        let batches = stream::iter(splits)
+            .map(move |split| source.open_with_views(&split, projection.as_deref(), &asked))
+            .try_flatten();
+        if viewed.is_empty() {
+            return batches.boxed();
+        }
+        batches
+            .map(move |batch| with_views(&batch?, &viewed, &schema))
+            .boxed()
+    }
+}
+
+/// The same rows with these columns as views, which a source need not have given.
+fn with_views(
+    batch: &RecordBatch,
+    viewed: &[usize],
+    schema: &SchemaRef,
+) -> headwater_core::Result<RecordBatch> {
+    let mut columns = batch.columns().to_vec();
+    for column in viewed {
+        columns[*column] = cast(&columns[*column], &DataType::Utf8View)?;
+    }
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
 /// Deals splits out to partitions in contiguous runs of about equal size, keeping their order.
@@ -155,16 +232,13 @@ impl ExecutionPlan for SourceScanExec {
             outbox: runtime.outbox.clone(),
         };
         let mut until_the_end = Some(runtime.scans_end.one_of());
-        let (source_id, projection) = (self.source_id, self.projection.clone());
+        let (source_id, columns) = (self.source_id, self.columns.clone());
         let splits = self.splits[partition].clone();
         let rows = async move {
             let ahead = &runtime.read_ahead;
-            match ahead
-                .take(source_id, partition, projection.as_deref())
-                .await
-            {
+            match ahead.take(source_id, partition, &columns).await {
                 Some(rows) => rows,
-                None => read_ahead::rows_of(source, splits, projection),
+                None => columns.of_splits(source, splits),
             }
         };
         let batches = stream::once(rows).flatten().map(move |batch| {

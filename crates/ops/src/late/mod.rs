@@ -110,6 +110,11 @@ impl LateFilterExec {
         &self.operator
     }
 
+    /// Whether late rows are recorded, in columns that were fixed for it.
+    pub(crate) fn records_rows(&self) -> bool {
+        self.records.is_some()
+    }
+
     /// When a row is late.
     pub(crate) fn expiry(&self) -> Expiry {
         self.expiry

@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use datafusion::{
     error::Result,
-    physical_expr::{PhysicalExpr, expressions::Column, utils::collect_columns},
+    physical_expr::expressions::Column,
     physical_plan::{
-        ExecutionPlan,
-        aggregates::AggregateExec,
-        execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions},
-        filter::FilterExec,
-        projection::ProjectionExec,
+        ExecutionPlan, aggregates::AggregateExec, filter::FilterExec, projection::ProjectionExec,
     },
 };
 
 use super::{Scaled, assign::AssignWindowsExec, expand_slices::ExpandSlicesExec};
-use crate::late::LateFilterExec;
+use crate::{
+    column_use::{others_look_at, over, passed_by_filter, passed_by_projection},
+    late::LateFilterExec,
+};
 
 /// A plan that has slices where there were windows.
 struct OverSlices {
@@ -54,27 +53,6 @@ pub(crate) fn aggregate_slices(partial: Arc<dyn ExecutionPlan>) -> Result<Arc<dy
     Ok(partial)
 }
 
-/// Whether anything in the aggregation but grouping expression number `number` looks at input column `column`.
-fn others_look_at(aggregate: &AggregateExec, number: usize, column: usize) -> bool {
-    let groups = aggregate.group_expr().expr().iter().enumerate();
-    let groups = groups.filter(|(other, _)| *other != number);
-    let mut others: Vec<Arc<dyn PhysicalExpr>> =
-        groups.map(|(_, (expr, _))| Arc::clone(expr)).collect();
-    for function in aggregate.aggr_expr() {
-        let of_function = function.all_expressions();
-        others.extend(of_function.args);
-        others.extend(of_function.order_by_exprs);
-    }
-    others.extend(aggregate.filter_expr().iter().flatten().cloned());
-    others.iter().any(|expr| looks_at(expr, column))
-}
-
-fn looks_at(expr: &Arc<dyn PhysicalExpr>, column: usize) -> bool {
-    collect_columns(expr)
-        .iter()
-        .any(|found| found.index() == column)
-}
-
 /// The plan `node` over slices, where `column` of it is the start of sliding windows and nothing in between looks at it
 /// but the late filter, which has windows expire `extra_micros` after their start.
 fn over_slices(
@@ -99,14 +77,9 @@ fn over_slices(
         }
         (Some(column), Some(expiry.extra_micros))
     } else if let Some(filter) = node.downcast_ref::<FilterExec>() {
-        let column = match filter.projection() {
-            None => Some(column),
-            Some(kept) => only_once(kept, column),
-        };
-        let below = column.filter(|column| !looks_at(filter.predicate(), *column));
-        (below, extra_micros)
+        (passed_by_filter(filter, column), extra_micros)
     } else if let Some(projection) = node.downcast_ref::<ProjectionExec>() {
-        (passed_on(projection, column), extra_micros)
+        (passed_by_projection(projection, column), extra_micros)
     } else {
         (None, extra_micros)
     };
@@ -121,29 +94,4 @@ fn over_slices(
         plan: over(node, sliced.plan)?,
         ..sliced
     }))
-}
-
-/// The same node over another input, which promises no order.
-fn over(
-    node: &Arc<dyn ExecutionPlan>,
-    input: Arc<dyn ExecutionPlan>,
-) -> Result<Arc<dyn ExecutionPlan>> {
-    let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-    Arc::clone(node).replace_children(vec![input], options)
-}
-
-/// Which input column is at place `place` of these, if it is at no other.
-fn only_once(columns: &[usize], place: usize) -> Option<usize> {
-    let column = *columns.get(place)?;
-    let times = columns.iter().filter(|other| **other == column).count();
-    (times == 1).then_some(column)
-}
-
-/// The input column that the projection gives out as `column`, if it does nothing else with it.
-fn passed_on(projection: &ProjectionExec, column: usize) -> Option<usize> {
-    let exprs = projection.expr();
-    let below = exprs.get(column)?.expr.downcast_ref::<Column>()?.index();
-    let mut others = exprs.iter().enumerate();
-    let looked_at = others.any(|(number, other)| number != column && looks_at(&other.expr, below));
-    (!looked_at).then_some(below)
 }

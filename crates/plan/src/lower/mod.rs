@@ -32,7 +32,7 @@ use headwater_ops::{
     aggregate::StatefulAggregateExec, dedup::DedupExec, epoch_time::EpochTimeExec,
     event_time::EventTimeExec, join::StreamJoinExec, limit::StreamLimitExec,
     processor::ProcessorExec, session::SessionAggregateExec, sink::SinkExec, table::TableExec,
-    window::AssignWindowsExec,
+    text_views::group_text_as_views, window::AssignWindowsExec,
 };
 use headwater_sql::guarded_rules;
 
@@ -125,7 +125,7 @@ pub(crate) async fn lower(
         None => exchanged.data,
         Some(schema) => record_late_rows(exchanged.data, schema)?,
     };
-    Ok(Arc::new(SinkExec::new(plan)))
+    Ok(Arc::new(SinkExec::new(group_text_as_views(plan)?)))
 }
 
 /// Plans the logical nodes of this crate; a session needs it for windows over static tables.

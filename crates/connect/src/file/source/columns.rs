@@ -291,6 +291,23 @@ impl Layout {
             .collect()
     }
 
+    /// Has the texts at these places of the wanted columns given as views, if they come out of the file.
+    pub(crate) fn view(&mut self, places: &[usize]) {
+        let mut fields = self.schema.fields().to_vec();
+        for &place in places {
+            let Some(Fill::File(wanted)) = self.fill.get(place) else {
+                continue;
+            };
+            if *fields[place].data_type() == DataType::Utf8 {
+                let viewed = fields[place].as_ref().clone();
+                fields[place] = Arc::new(viewed.with_data_type(DataType::Utf8View));
+                self.file_fields[self.wanted[*wanted]] = Arc::clone(&fields[place]);
+            }
+        }
+        let metadata = self.schema.metadata().clone();
+        self.schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+    }
+
     /// Puts the columns of the table together.
     pub(crate) fn assemble(&self, decoded: Decoded) -> Result<RecordBatch> {
         let rows = decoded.rows;

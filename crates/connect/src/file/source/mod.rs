@@ -175,7 +175,16 @@ impl Source for FileSource {
     }
 
     fn open(&self, split: &Split, projection: Option<&[usize]>) -> Result<BatchStream> {
-        self.reader.open(splits::piece(split)?, projection)
+        self.open_with_views(split, projection, &[])
+    }
+
+    fn open_with_views(
+        &self,
+        split: &Split,
+        projection: Option<&[usize]>,
+        views: &[usize],
+    ) -> Result<BatchStream> {
+        self.reader.open(splits::piece(split)?, projection, views)
     }
 
     async fn resume(&self, range: &OffsetRange) -> Result<()> {

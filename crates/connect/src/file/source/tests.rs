@@ -550,6 +550,64 @@ async fn parquet_columns_are_bound_by_name_and_widened() {
 }
 
 #[tokio::test]
+async fn text_of_parquet_comes_as_views_where_the_reader_likes_them() {
+    let folder = TempDir::new().expect("a folder");
+    let texts = |values: [&str; 2]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let first = vec![
+        ("n", numbers),
+        ("a", texts(["short", "a text that is too long for a view"])),
+        ("b", texts(["x", "y"])),
+    ];
+    put(&folder, "day=mon/1.parquet", 1, parquet_bytes(first, 10));
+    // This file lacks one of the texts.
+    let second = vec![("a", texts(["p", "q"]))];
+    put(&folder, "day=tue/2.parquet", 2, parquet_bytes(second, 10));
+    let text = DataType::Utf8;
+    let columns = [
+        ("a", text.clone()),
+        ("n", DataType::Int64),
+        ("b", text.clone()),
+        ("day", text.clone()),
+    ];
+    let source = source(
+        FileFormat::Parquet,
+        Some(schema(&columns)),
+        folder.path(),
+        &[],
+    )
+    .await
+    .expect("a source");
+    let range = next(&*source, None)
+        .await
+        .expect("discover")
+        .expect("files");
+    for split in source.splits(&range, 1).await.expect("splits") {
+        // Places among the wanted columns b, day, n, a; n is no text, and what a folder says stays as it is.
+        let wanted = [2, 3, 1, 0];
+        let plain = source.open(&split, Some(&wanted)).expect("opened");
+        let plain: Vec<_> = plain.try_collect().await.expect("rows");
+        let views = source.open_with_views(&split, Some(&wanted), &[0, 1, 2, 3]);
+        let views: Vec<_> = views.expect("opened").try_collect().await.expect("rows");
+        assert_eq!(plain.len(), views.len());
+        for (plain, views) in plain.iter().zip(&views) {
+            assert_eq!(table(plain), table(views));
+            let types = views
+                .columns()
+                .iter()
+                .map(|column| column.data_type().clone());
+            let expected = [
+                DataType::Utf8View,
+                text.clone(),
+                DataType::Int64,
+                DataType::Utf8View,
+            ];
+            assert_eq!(types.collect::<Vec<_>>(), expected);
+        }
+    }
+}
+
+#[tokio::test]
 async fn one_large_parquet_file_is_read_by_several_tasks() {
     let folder = TempDir::new().expect("a folder");
     let values: ArrayRef = Arc::new(Int64Array::from_iter_values(

@@ -53,13 +53,19 @@ pub(crate) struct FileReader {
 }
 
 impl FileReader {
-    /// The wanted columns of one piece, as batches. Nothing is read before the stream is polled.
+    /// The wanted columns of one piece, as batches; of Parquet, the texts at the places `views` among them as views.
+    /// Nothing is read before the stream is polled.
     pub(crate) fn open(
         self: &Arc<Self>,
         piece: Piece,
         projection: Option<&[usize]>,
+        views: &[usize],
     ) -> Result<BatchStream> {
-        let layout = Arc::new(self.columns.of_file(&piece.file, projection)?);
+        let mut layout = self.columns.of_file(&piece.file, projection)?;
+        if self.format == FileFormat::Parquet {
+            layout.view(views);
+        }
+        let layout = Arc::new(layout);
         let reader = Arc::clone(self);
         let path = piece.file.path.clone();
         let decoded = async move {
