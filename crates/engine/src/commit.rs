@@ -1,6 +1,7 @@
 //! The order of durable steps of one epoch, on one screen.
 //!
-//! 1. *plan n* is durable before any user code runs.
+//! 1. *plan n* is durable before anything else of the epoch is, and before code runs that may have effects. Rows are
+//!    read and worked on meanwhile ([`crate::held_back`]).
 //! 2. The sinks' parts and the state's delta become durable side by side; the parts stay invisible.
 //! 3. *commit n* is created if absent: with it the epoch has happened, and no run can undo it.
 //! 4. The parts are published, idempotently, before *plan n+1*.
@@ -12,18 +13,24 @@
 //! although the call that made it failed. Only a record of another run proves that ours will never stand. For the same
 //! reason what other runs prepared is discarded only after step 3: a run that was merely slow could still win.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
-use futures::join;
-use headwater_core::{Epoch, EpochWrite, ErrorKind, OutputMode, Result, RunId};
+use futures::{
+    future::{Either, select},
+    join,
+};
+use headwater_core::{Epoch, EpochWrite, ErrorKind, OutputMode, Result, RunId, Sink};
 use headwater_log::{Committed, Planned};
 use headwater_ops::{
-    binding::EpochBinding, read_ahead::ScansEnd, report::Outbox, runtime::EpochRuntime,
+    binding::EpochBinding,
+    read_ahead::ScansEnd,
+    report::Outbox,
+    runtime::{EpochRuntime, PlanRecorded},
     table::Unread,
 };
 use headwater_state::StateManifest;
 
-use crate::{discover, driver::Driver, progress::Phases, run, tally::Tally};
+use crate::{discover, driver::Driver, held_back::held_back, progress::Phases, run, tally::Tally};
 
 /// An attempt at an epoch as the sink of late rows sees it: whatever the query does with its result, late rows are
 /// added.
@@ -50,10 +57,15 @@ impl Driver {
         phases: &mut Phases,
     ) -> Result<Tally> {
         let write = self.write_of(planned.epoch, self.run);
-        if !is_replay {
+        let prepared = if is_replay {
+            self.prepare(planned, write, None, phases).await
+        } else if self.records_first() {
             phases.time("walCommit", self.log.put_plan(planned)).await?;
-        }
-        let prepared = match self.prepare(planned, write, phases).await {
+            self.prepare(planned, write, None, phases).await
+        } else {
+            self.record_and_prepare(planned, write, phases).await?
+        };
+        let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 self.discard(&write).await;
@@ -78,11 +90,52 @@ impl Driver {
         Ok(prepared.tally)
     }
 
-    /// Step 2: everything that the commit record will name is durable when this returns.
+    /// Whether the plan of an epoch has to be durable before rows are read and worked on: where that may be seen from
+    /// outside.
+    fn records_first(&self) -> bool {
+        let mut sources = self.sources.iter();
+        self.plan.may_have_effects() || sources.any(|running| !running.source.is_replayable())
+    }
+
+    /// Steps 1 and 2, as far as they can go side by side. An error of the first is the outer one: nothing was prepared.
+    async fn record_and_prepare(
+        &mut self,
+        planned: &Planned,
+        write: EpochWrite,
+        phases: &mut Phases,
+    ) -> Result<Result<Prepared>> {
+        let (log, clock) = (self.log.clone(), Arc::clone(&self.clock));
+        let began = clock.monotonic();
+        let put = pin!(async move {
+            let put = log.put_plan(planned).await;
+            put.map(|()| clock.monotonic().saturating_sub(began))
+        });
+        let (recorded, when_recorded) = PlanRecorded::when();
+        let (took, prepared) = {
+            let prepare = pin!(self.prepare(planned, write, Some(when_recorded), phases));
+            match select(put, prepare).await {
+                Either::Left((took, prepare)) => {
+                    // An error cuts the work off.
+                    let took = took?;
+                    // Nobody may be waiting for it any more.
+                    let _ = recorded.send(true);
+                    (took, prepare.await)
+                }
+                // It has failed. The record is on its way, and whoever starts again must find it or never see it.
+                Either::Right((prepared, put)) => (put.await?, prepared),
+            }
+        };
+        phases.add("walCommit", took);
+        Ok(prepared)
+    }
+
+    /// Step 2: everything that the commit record will name is durable when this returns. Nothing of it is before the
+    /// plan is `recorded`, if that is still to come.
     async fn prepare(
         &mut self,
         planned: &Planned,
         write: EpochWrite,
+        recorded: Option<PlanRecorded>,
         phases: &mut Phases,
     ) -> Result<Prepared> {
         let reads = self.reads(&planned.sources);
@@ -101,6 +154,11 @@ impl Driver {
                 self.plan.bind(&binding)
             })
             .await?;
+        self.state.begin(recorded.clone());
+        let held_back = |sink: &Arc<dyn Sink>| match &recorded {
+            Some(recorded) => held_back(Arc::clone(sink), recorded.clone()),
+            None => Arc::clone(sink),
+        };
         let scans_end = Arc::new(ScansEnd::of(&plan));
         let unread = Unread::default();
         let _until_the_end = unread.until();
@@ -108,8 +166,8 @@ impl Driver {
         let context = self.plan.task_context(Arc::new(EpochRuntime {
             sources: self.sources.iter().map(|s| Arc::clone(&s.source)).collect(),
             state: Arc::clone(&self.state),
-            sink: Arc::clone(&self.sink),
-            late_sink: self.late.as_ref().map(|late| Arc::clone(&late.sink)),
+            sink: held_back(&self.sink),
+            late_sink: self.late.as_ref().map(|late| held_back(&late.sink)),
             outbox: Outbox::default(),
             read_ahead: reads.ahead,
             scans_end: Arc::clone(&scans_end),

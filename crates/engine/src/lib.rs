@@ -29,6 +29,7 @@ pub mod diagnose;
 mod discover;
 mod driver;
 mod handle;
+mod held_back;
 mod housekeeping;
 mod listener;
 mod progress;

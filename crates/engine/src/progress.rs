@@ -52,6 +52,11 @@ impl Phases {
         done
     }
 
+    /// Adds what (a part of) a phase took that went on beside others.
+    pub(crate) fn add(&mut self, phase: &'static str, took: Duration) {
+        *self.durations.entry(phase).or_default() += took;
+    }
+
     /// The phases, and the trigger as a whole as `triggerExecution`.
     pub(crate) fn end(mut self) -> BTreeMap<&'static str, Duration> {
         self.durations.insert(

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use datafusion::{error::DataFusionError, execution::TaskContext};
 use headwater_core::{Error, Sink, Source};
+use tokio::sync::watch;
 
 use crate::{
     read_ahead::{ReadAhead, ScansEnd},
@@ -38,6 +39,29 @@ impl fmt::Debug for EpochRuntime {
             .field("sources", &self.sources.len())
             .field("sink", &self.sink.description())
             .finish_non_exhaustive()
+    }
+}
+
+/// Tells when the plan of an epoch is recorded, before which nothing may become durable nor visible.
+#[derive(Debug, Clone)]
+pub struct PlanRecorded(watch::Receiver<bool>);
+
+impl PlanRecorded {
+    /// Not recorded until `true` is sent; never, if the sender is dropped before.
+    pub fn when() -> (watch::Sender<bool>, Self) {
+        let (sender, receiver) = watch::channel(false);
+        (sender, Self(receiver))
+    }
+
+    /// Returns when it is.
+    ///
+    /// # Errors
+    /// `Internal` if it never will be: whoever was to record it has failed, and says why.
+    pub async fn wait(&mut self) -> headwater_core::Result<()> {
+        match self.0.wait_for(|recorded| *recorded).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::internal("the plan of the epoch was not recorded")),
+        }
     }
 }
 

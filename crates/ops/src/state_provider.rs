@@ -18,6 +18,8 @@ use headwater_state::{
 };
 use tokio::task::JoinHandle;
 
+use crate::runtime::PlanRecorded;
+
 /// Names one store of one partition of one operator.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StateAddress {
@@ -40,6 +42,8 @@ struct Inner {
     resident: HashMap<StateAddress, Resident>,
     deposited: BTreeMap<String, Vec<(String, u32, DeltaBytes)>>,
     writing: Vec<(String, JoinHandle<Result<StateFile>>)>,
+    /// What the deltas of the present epoch wait for, if anything.
+    recorded: Option<PlanRecorded>,
 }
 
 /// The state of one query in this process.
@@ -81,6 +85,11 @@ impl StateProvider {
     /// Partitions of the state of operators that are keyed.
     pub fn partitions(&self) -> u32 {
         self.partitions
+    }
+
+    /// Begins an epoch whose deltas are not written before its plan is recorded; `None` if it is.
+    pub fn begin(&self, recorded: Option<PlanRecorded>) {
+        self.lock().recorded = recorded;
     }
 
     /// The state at `version` (`None`: before the first epoch), to be changed and checked in again. `partitions` is
@@ -184,7 +193,11 @@ impl StateProvider {
             }
             let (backend, run) = (Arc::clone(&self.backend), self.run);
             let name = operator.to_owned();
+            let recorded = inner.recorded.clone();
             let writing = tokio::spawn(async move {
+                if let Some(mut recorded) = recorded {
+                    recorded.wait().await?;
+                }
                 backend
                     .write_delta(&name, epoch, run, partitions, sections)
                     .await

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::datatypes::SchemaRef,
+    common::tree_node::TreeNode,
     execution::{SessionState, TaskContext},
-    logical_expr::LogicalPlan,
+    logical_expr::{Expr, LogicalPlan},
     physical_plan::ExecutionPlan,
 };
 use headwater_core::{Delay, Error, OutputMode, Result, SourceProvider};
@@ -25,6 +26,7 @@ use crate::{
     fixed_lengths::intervals_as_durations,
     late_schema::late_schema,
     lower,
+    nodes::processor::ProcessorNode,
     optimize::{optimize, push_down_filters},
     processing_time::bind_present,
     rewrite,
@@ -133,6 +135,7 @@ pub struct StreamingPlan {
     written: LogicalPlan,
     names: Vec<Named>,
     settings: PlanSettings,
+    may_have_effects: bool,
     /// How often, since it was made.
     refreshed: u64,
 }
@@ -180,6 +183,7 @@ pub async fn plan_stream(
     check_event_times(&optimized, settings)?;
     rewrite::add_stored_columns(&optimized, &mut found.operators).map_err(from_datafusion)?;
     let optimized = intervals_as_durations(optimized).map_err(from_datafusion)?;
+    let may_have_effects = runs_code_with_effects(&optimized).map_err(from_datafusion)?;
     let (separated, subplans) = separate(optimized).map_err(from_datafusion)?;
     let tables = Tables::of(subplans, &session)
         .await
@@ -203,7 +207,20 @@ pub async fn plan_stream(
         written,
         names,
         settings: settings.clone(),
+        may_have_effects,
         refreshed: 0,
+    })
+}
+
+/// Whether a plan runs code of the user that more than its result may depend on: processors, and functions that do not
+/// promise to give the same for the same.
+fn runs_code_with_effects(plan: &LogicalPlan) -> datafusion::error::Result<bool> {
+    plan.exists(|node| {
+        let is_processor = match node {
+            LogicalPlan::Extension(extension) => extension.node.as_any().is::<ProcessorNode>(),
+            _ => false,
+        };
+        Ok(is_processor || node.expressions().iter().any(Expr::is_volatile))
     })
 }
 
@@ -237,6 +254,11 @@ impl StreamingPlan {
     /// Which rows the sink receives.
     pub fn mode(&self) -> OutputMode {
         self.settings.mode
+    }
+
+    /// Whether it runs code of the user that may have effects, which must not happen before the epoch is recorded.
+    pub fn may_have_effects(&self) -> bool {
+        self.may_have_effects
     }
 
     pub(crate) fn physical(&self) -> &Arc<dyn ExecutionPlan> {

@@ -73,8 +73,16 @@ async fn check_out(
     ))
 }
 
-/// Adds ten keys to both stores of all partitions.
+/// Adds ten keys to both stores of all partitions, and commits them.
 async fn epoch(provider: &StateProvider, number: u64) -> Result<()> {
+    change(provider, number).await?;
+    let manifest = provider.backend.next_manifest(provider.flush().await?)?;
+    provider.backend.adopt(manifest);
+    Ok(())
+}
+
+/// Adds ten keys to both stores of all partitions.
+async fn change(provider: &StateProvider, number: u64) -> Result<()> {
     let partitions = provider.partitions();
     let version = number.checked_sub(1).map(Epoch);
     let all: ArrayRef = Arc::new(Int64Array::from_iter_values(0..10));
@@ -93,8 +101,6 @@ async fn epoch(provider: &StateProvider, number: u64) -> Result<()> {
         ];
         provider.check_in("join", partition, Epoch(number), stores, partitions)?;
     }
-    let manifest = provider.backend.next_manifest(provider.flush().await?)?;
-    provider.backend.adopt(manifest);
     Ok(())
 }
 
@@ -145,5 +151,31 @@ async fn a_store_of_the_other_kind_is_refused() -> Result<()> {
             .contains("the section's flags are 0x00, those of the store are 0x0c"),
         "{error}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn deltas_wait_until_the_plan_is_recorded() -> Result<()> {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let files = async || storage.list("").await.map(|files| files.len());
+    let first = provider(&storage, StateManifest::default(), 2);
+    let (recorded, when) = PlanRecorded::when();
+    first.begin(Some(when));
+    change(&first, 0).await?;
+    {
+        let mut flush = std::pin::pin!(first.flush());
+        assert!(futures::poll!(&mut flush).is_pending());
+        assert_eq!(files().await?, 0);
+        recorded.send(true).expect("somebody waits");
+        assert_eq!(flush.await?.len(), 1);
+    }
+    assert_eq!(files().await?, 1);
+
+    let (never, when) = PlanRecorded::when();
+    first.begin(Some(when));
+    change(&first, 1).await?;
+    drop(never);
+    assert_eq!(first.flush().await.unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(files().await?, 1);
     Ok(())
 }
