@@ -1,10 +1,15 @@
-//! How headwater's binaries use the system's memory allocator. Libraries leave it to the program that embeds them.
+//! How headwater's binaries use the system's memory. Libraries leave it to the program that embeds them.
 //!
 //! An epoch allocates what the epoch before it has freed: decoded batches, state, encoded files. glibc gives large blocks
 //! back to the system as soon as they are free, so that the kernel takes pages away and clears them anew, epoch by
-//! epoch. [`keep_freed_memory`] makes it keep them; [`give_back`] is for a program that has nothing to do.
+//! epoch. [`keep_freed_memory`] makes it keep them; [`give_back`] and [`give_back_code`] are for a program that has nothing
+//! to do.
 //!
-//! With other C libraries and on other systems both do nothing.
+//! With other C libraries and on other systems they do nothing.
+
+mod code;
+
+pub use code::give_back_code;
 
 /// Blocks up to this come from memory that is kept.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
