@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, MapBuilder, StringBuilder};
-use datafusion::arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
-use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs};
+use datafusion::logical_expr::{ColumnarValue, Expr};
 
 use crate::ddl;
 use crate::json_schema;
@@ -109,10 +109,37 @@ pub(crate) fn payload_type(function: &str, constant: Option<&ScalarValue>) -> Re
                 ddl::columns_or_type(text)
             }
         }
-        Some(null) if null.is_null() && null.data_type().is_nested() => Ok(null.data_type()),
+        Some(null) if null.is_null() && null.data_type().is_nested() => {
+            Ok(nullable(&null.data_type()))
+        }
         _ => plan_err!(
             "{function}() takes the type of its value as a constant text: write for example {function}(value, 'id BIGINT, name STRING')"
         ),
+    }
+}
+
+/// The type whose parts may all be null, whatever it says: what a message holds is never certain.
+fn nullable(data_type: &DataType) -> DataType {
+    let field = |field: &FieldRef, nullable_too: bool| {
+        let data_type = nullable(field.data_type());
+        Arc::new(Field::new(field.name(), data_type, nullable_too))
+    };
+    match data_type {
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|it| field(it, true)).collect())
+        }
+        DataType::List(item) => DataType::List(field(item, true)),
+        DataType::LargeList(item) => DataType::LargeList(field(item, true)),
+        DataType::Map(entries, sorted) => {
+            let DataType::Struct(fields) = entries.data_type() else {
+                return data_type.clone();
+            };
+            let fields = fields.iter().enumerate();
+            let fields: Fields = fields.map(|(place, it)| field(it, place > 0)).collect();
+            let entries = Field::new(entries.name(), DataType::Struct(fields), false);
+            DataType::Map(Arc::new(entries), *sorted)
+        }
+        other => other.clone(),
     }
 }
 
@@ -164,10 +191,10 @@ pub(crate) fn message_args(
 /// An argument that is the same for all rows.
 pub(crate) fn constant(
     function: &str,
-    args: &ScalarFunctionArgs,
+    args: &[ColumnarValue],
     at: usize,
 ) -> Result<Option<ScalarValue>> {
-    match args.args.get(at) {
+    match args.get(at) {
         None => Ok(None),
         Some(ColumnarValue::Scalar(value)) => Ok(Some(value.clone())),
         Some(ColumnarValue::Array(_)) => {
@@ -178,10 +205,10 @@ pub(crate) fn constant(
 
 /// Calls a kernel with the first argument as an array, and makes a constant of the result if it was one.
 pub(crate) fn over_first(
-    args: &ScalarFunctionArgs,
+    args: &[ColumnarValue],
     kernel: impl FnOnce(&ArrayRef) -> Result<ArrayRef>,
 ) -> Result<ColumnarValue> {
-    let Some(first) = args.args.first() else {
+    let Some(first) = args.first() else {
         return exec_err!("a payload function needs a value");
     };
     match first {

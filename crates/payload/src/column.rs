@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, ListArray, MapArray, NullArray,
-    PrimitiveArray, StringArray, StructArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, ListArray, MapArray, NullArray, StringArray,
+    StructArray,
 };
-use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, FieldRef, Fields, Float32Type, Float64Type, Int8Type,
@@ -18,112 +18,8 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 
-/// Validity of rows, one byte each until the end.
-#[derive(Debug, Default)]
-pub(crate) struct Valid(Vec<bool>);
-
-impl Valid {
-    fn finish(&mut self) -> Option<NullBuffer> {
-        let valid = std::mem::take(&mut self.0);
-        if valid.iter().all(|v| *v) {
-            return None;
-        }
-        Some(NullBuffer::from(valid))
-    }
-}
-
-/// Values of fixed width.
-#[derive(Debug)]
-pub(crate) struct Values<T: ArrowPrimitiveType> {
-    values: Vec<T::Native>,
-    valid: Valid,
-}
-
-impl<T: ArrowPrimitiveType> Default for Values<T> {
-    fn default() -> Self {
-        Self {
-            values: Vec::new(),
-            valid: Valid::default(),
-        }
-    }
-}
-
-impl<T: ArrowPrimitiveType> Values<T> {
-    #[inline]
-    pub(crate) fn push(&mut self, value: Option<T::Native>) {
-        self.values.push(value.unwrap_or_default());
-        self.valid.0.push(value.is_some());
-    }
-
-    fn truncate(&mut self, length: usize) {
-        self.values.truncate(length);
-        self.valid.0.truncate(length);
-    }
-
-    fn finish(&mut self) -> PrimitiveArray<T> {
-        let values = ScalarBuffer::from(std::mem::take(&mut self.values));
-        PrimitiveArray::new(values, self.valid.finish())
-    }
-}
-
-/// Texts or binaries, one behind the other.
-#[derive(Debug)]
-pub(crate) struct Bytes {
-    bytes: Vec<u8>,
-    offsets: Vec<i32>,
-    valid: Valid,
-}
-
-impl Default for Bytes {
-    fn default() -> Self {
-        Self {
-            bytes: Vec::new(),
-            offsets: vec![0],
-            valid: Valid::default(),
-        }
-    }
-}
-
-impl Bytes {
-    /// Adds what `write` appends; nothing and a null if it appends nothing because there is no value.
-    #[inline]
-    pub(crate) fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) {
-        let start = self.bytes.len();
-        let valid = write(&mut self.bytes);
-        if !valid {
-            self.bytes.truncate(start);
-        }
-        // Batches whose texts could exceed this are refused before they are read, see `MOST_BYTES`.
-        self.offsets
-            .push(i32::try_from(self.bytes.len()).unwrap_or(i32::MAX));
-        self.valid.0.push(valid);
-    }
-
-    #[inline]
-    pub(crate) fn push(&mut self, value: Option<&[u8]>) {
-        self.push_with(|out| {
-            out.extend_from_slice(value.unwrap_or_default());
-            value.is_some()
-        });
-    }
-
-    fn truncate(&mut self, length: usize) {
-        self.offsets.truncate(length + 1);
-        let end = self.offsets.last().copied().unwrap_or(0);
-        self.bytes.truncate(usize::try_from(end).unwrap_or(0));
-        self.valid.0.truncate(length);
-    }
-
-    fn parts(&mut self) -> (OffsetBuffer<i32>, Buffer, Option<NullBuffer>) {
-        let offsets = std::mem::replace(&mut self.offsets, vec![0]);
-        let bytes = std::mem::take(&mut self.bytes);
-        (
-            OffsetBuffer::new(ScalarBuffer::from(offsets)),
-            Buffer::from_vec(bytes),
-            self.valid.finish(),
-        )
-    }
-}
+use crate::buffers::{Bytes, Valid, Values};
+use crate::names::Names;
 
 /// More bytes of text than this are not read at once, since offsets are 32 bits wide and a value can grow a little.
 pub(crate) const MOST_BYTES: usize = 512 << 20;
@@ -269,14 +165,28 @@ impl Column {
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        fixed!(self, values => values.values.len(),
+        fixed!(self, values => values.len(),
             Self::Null(length) => *length,
             Self::Bool(flags) => flags.len(),
-            Self::Text(bytes) | Self::Binary(bytes) => bytes.valid.0.len(),
+            Self::Text(bytes) | Self::Binary(bytes) => bytes.len(),
             Self::List(lists) => lists.valid.0.len(),
             Self::Map(maps) => maps.valid.0.len(),
             Self::Struct(structs) => structs.valid.0.len(),
         )
+    }
+
+    /// Makes room for so many entries altogether, if they go on as those that are there, of messages that have so many
+    /// bytes. Growing step by step would copy what is there again and again.
+    pub(crate) fn expect(&mut self, entries: usize, message_bytes: usize) {
+        fixed!(self, values => values.expect(entries),
+            Self::Null(_) => {}
+            Self::Bool(flags) => flags.reserve(entries.saturating_sub(flags.len())),
+            Self::Text(bytes) | Self::Binary(bytes) => bytes.expect(entries, message_bytes),
+            Self::List(_) | Self::Map(_) => {}
+            Self::Struct(structs) => {
+                structs.columns.iter_mut().for_each(|column| column.expect(entries, message_bytes));
+            }
+        );
     }
 
     /// Takes back everything behind the first `length` entries.
@@ -446,90 +356,6 @@ impl Structs {
             .map(|(column, field)| column.finish(field.data_type()))
             .collect::<Result<Vec<_>, _>>()?;
         StructArray::try_new_with_length(self.fields.clone(), columns, self.valid.finish(), length)
-    }
-}
-
-/// Finds fields by their names.
-#[derive(Debug)]
-pub(crate) struct Names {
-    names: Vec<Box<[u8]>>,
-    /// A bit for each first byte and length that a name has: most names that nobody asked for are passed by here.
-    filter: [u64; 4],
-    /// Places in order of their names, if there are many.
-    sorted: Vec<usize>,
-}
-
-/// From this many names on they are bisected.
-const MANY: usize = 12;
-
-impl Names {
-    fn new(fields: &Fields) -> Self {
-        let names: Vec<Box<[u8]>> = fields.iter().map(|f| f.name().as_bytes().into()).collect();
-        let mut filter = [0; 4];
-        for name in &names {
-            let (word, bit) = Self::bit(name);
-            filter[word] |= bit;
-        }
-        let mut sorted = vec![];
-        if names.len() >= MANY {
-            sorted = (0..names.len()).collect();
-            sorted.sort_by(|a, b| names[*a].cmp(&names[*b]).then(a.cmp(b)));
-        }
-        Self {
-            names,
-            filter,
-            sorted,
-        }
-    }
-
-    /// Lets no name find the field at `place`.
-    pub(crate) fn hide(&mut self, place: usize) {
-        if let Some(name) = self.names.get_mut(place) {
-            // Names in messages are UTF-8, which this is not.
-            *name = Box::from(b"\xff".as_slice());
-        }
-        let places = &mut self.sorted;
-        places.sort_by(|a, b| self.names[*a].cmp(&self.names[*b]).then(a.cmp(b)));
-    }
-
-    #[inline]
-    fn bit(name: &[u8]) -> (usize, u64) {
-        let first = name.first().copied().unwrap_or(0);
-        let last = name.last().copied().unwrap_or(0);
-        let hash = (usize::from(first) * 31 + usize::from(last) * 7 + name.len() * 13) & 0xff;
-        (hash >> 6, 1 << (hash & 63))
-    }
-
-    /// The place of the first field of this name. `expected` is the place that comes next if members stand in the
-    /// order of the fields, as they do in most messages.
-    #[inline]
-    pub(crate) fn find(&self, name: &[u8], expected: &mut usize) -> Option<usize> {
-        if self
-            .names
-            .get(*expected)
-            .is_some_and(|next| **next == *name)
-        {
-            *expected += 1;
-            return Some(*expected - 1);
-        }
-        let (word, bit) = Self::bit(name);
-        if self.filter[word] & bit == 0 {
-            return None;
-        }
-        let found = if self.sorted.is_empty() {
-            self.names.iter().position(|known| **known == *name)?
-        } else {
-            let place = self
-                .sorted
-                .partition_point(|place| *self.names[*place] < *name);
-            let place = *self.sorted.get(place)?;
-            if *self.names[place] != *name {
-                return None;
-            }
-            place
-        };
-        *expected = found + 1;
-        Some(found)
     }
 }
 

@@ -14,15 +14,19 @@
 
 mod avro;
 mod base64;
+mod buffers;
 mod call;
 mod column;
 mod csv;
 pub mod ddl;
 mod expr;
+mod function;
 mod json;
 mod json_schema;
+mod names;
 pub mod number;
 mod options;
+mod place;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -37,6 +41,7 @@ pub use expr::{
     from_avro, from_avro_registry, from_avro_with, from_csv, from_csv_with, from_json,
     from_json_with, to_avro, to_avro_with, to_csv, to_csv_with, to_json, to_json_with,
 };
+pub use place::PlaceOfMessages;
 
 /// All functions of this crate, for a session.
 pub fn functions() -> Vec<Arc<ScalarUDF>> {

@@ -7,6 +7,7 @@ use headwater_core::Error;
 use crate::call::shortened;
 use crate::column::{Column, unsupported};
 use crate::options::{Mode, Options};
+use crate::place::Name;
 
 /// What to do about malformed messages, and where they are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,20 +82,25 @@ impl Malformation {
         Ok(column)
     }
 
+    /// Whether a malformed message is an error.
+    pub(crate) fn fails(&self) -> bool {
+        self.mode == Mode::FailFast
+    }
+
     /// Deals with a message whose entry, the last of `column`, was added as far as it could be read.
     ///
     /// # Errors
     /// In mode FAILFAST: `problem`, and how to find the message.
     pub(crate) fn found(
         &self,
-        row: usize,
+        place: Name<'_>,
         message: &[u8],
         problem: &dyn std::fmt::Display,
         column: &mut Column,
     ) -> Result<()> {
-        if self.mode == Mode::FailFast {
+        if self.fails() {
             let error = Error::data(format!(
-                "{}: the value in row {row} of its batch is malformed: {problem} of {}; mode PERMISSIVE makes it null, and keeps it if the schema has a column _corrupt_record STRING, beside which the row's topic, partition and offset tell where it is",
+                "{}: the value of {place} is malformed: {problem} of {}; mode PERMISSIVE makes it null, and keeps it if the schema has a column _corrupt_record STRING",
                 self.function,
                 shortened(message)
             ));

@@ -12,6 +12,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use datafusion_spark::SessionStateBuilderSpark;
+use headwater_payload::PlaceOfMessages;
 
 use crate::analyzer::SparkSemantics;
 use crate::ansi_aggregates::AnsiAggregates;
@@ -82,6 +83,7 @@ impl SqlFrontEnd {
         let spark = self.flavour == Flavour::Spark;
         let analyzer = builder.analyzer().get_or_insert_default();
         analyzer.rules.push(Arc::new(AnsiAggregates::new(spark)));
+        analyzer.rules.push(Arc::new(PlaceOfMessages));
         if !spark {
             let helpers = functions::collections::functions()
                 .into_iter()

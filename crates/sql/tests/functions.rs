@@ -2,8 +2,11 @@
 
 #![expect(clippy::panic, reason = "a test that finds no error has failed")]
 
+mod payloads;
+
 use std::sync::{Arc, Mutex};
 
+use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
 use datafusion::execution::SessionStateBuilder;
@@ -51,6 +54,21 @@ async fn rows(zone: &str, sql: &str) -> Result<Vec<String>> {
         }));
     }
     Ok(rows)
+}
+
+/// The text that a query of one row and column gives.
+async fn first_text(sql: &str) -> Result<Option<String>> {
+    let (front_end, state) = session("UTC");
+    let plan = front_end.plan(&state, sql).await?;
+    let plan = state.create_physical_plan(&plan).await?;
+    let batches = collect(checked_arithmetic(plan)?, state.task_ctx()).await?;
+    let texts = batches[0].column(0).as_string::<i32>();
+    Ok(texts.is_valid(0).then(|| texts.value(0).to_owned()))
+}
+
+/// A literal with this text.
+fn sql_text(text: &str) -> String {
+    format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
 async fn names(sql: &str) -> Result<Vec<String>> {

@@ -20,6 +20,7 @@ use super::rows;
 use super::schema::Schema;
 use crate::call::{constant, for_each_message, message_args, over_first, shortened, with_option};
 use crate::options::{Mode, Options};
+use crate::place::{self, Name, Place};
 
 const NAME: &str = "from_avro";
 
@@ -108,7 +109,12 @@ impl Call {
         })
     }
 
-    fn decode(&self, messages: &ArrayRef, registries: &Registries) -> Result<ArrayRef> {
+    fn decode(
+        &self,
+        messages: &ArrayRef,
+        place: &Place,
+        registries: &Registries,
+    ) -> Result<ArrayRef> {
         // The messages of each writer's schema, and their rows. Bare ones are of schema 0.
         let mut groups: BTreeMap<u32, (Vec<Vec<u8>>, Vec<usize>)> = BTreeMap::new();
         for_each_message(messages, |row, message| {
@@ -120,7 +126,7 @@ impl Call {
                 (None, [0, a, b, c, d, body @ ..]) => (u32::from_be_bytes([*a, *b, *c, *d]), body),
                 (None, _) => {
                     let problem = "it does not begin with a zero and the id of a schema, as messages of a registry do";
-                    return self.malformed(row, message, problem);
+                    return self.malformed(place.name(row), message, problem);
                 }
             };
             let (bodies, rows) = groups.entry(id).or_default();
@@ -149,7 +155,7 @@ impl Call {
                 writer,
                 &self.reader,
                 &self.data_type,
-                |at, problem| self.malformed(group[at], bodies[at], &problem),
+                |at, problem| self.malformed(place.name(group[at]), bodies[at], &problem),
             )
             .map_err(|error| match (&self.registry, &self.writer) {
                 (Some(registry), None) => error.context(format!(
@@ -169,7 +175,7 @@ impl Call {
     }
 
     /// A malformed message is null, or fails the query.
-    fn malformed(&self, row: usize, message: &[u8], problem: &str) -> Result<()> {
+    fn malformed(&self, place: Name<'_>, message: &[u8], problem: &str) -> Result<()> {
         if self.mode == Mode::Permissive {
             return Ok(());
         }
@@ -183,7 +189,7 @@ impl Call {
             _ => format!("{} ({} bytes)", start.join(" "), message.len()),
         };
         Err(external(Error::data(format!(
-            "from_avro: the value in row {row} of its batch is malformed: {problem}: {shown}; mode PERMISSIVE makes it null, beside which the row's topic, partition and offset tell where it is"
+            "from_avro: the value of {place} is malformed: {problem}: {shown}; mode PERMISSIVE makes it null"
         ))))
     }
 }
@@ -238,12 +244,13 @@ impl ScalarUDFImpl for FromAvro {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let wanted = message_args(NAME, 2..=3, types)?;
+        let (own, place) = place::split_types(types);
+        let wanted = message_args(NAME, 2..=3, own)?;
         match wanted.first() {
             Some(text) if crate::call::is_text(text) && types.first() != Some(&DataType::Null) => {
                 plan_err!("from_avro() takes a binary value, found {text}: do not cast it")
             }
-            _ => Ok(wanted),
+            _ => Ok([wanted, place.to_vec()].concat()),
         }
     }
 
@@ -252,37 +259,47 @@ impl ScalarUDFImpl for FromAvro {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        let constant = |at: usize| args.scalar_arguments.get(at).copied().flatten();
+        let (own, _) = place::split(args.scalar_arguments);
+        let constant = |at: usize| own.get(at).copied().flatten();
         let call = Call::new(constant(1), constant(2), &self.registries)?;
         Ok(Arc::new(Field::new(NAME, call.data_type, true)))
     }
 
     fn simplify(&self, args: Vec<Expr>, _info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        let literal = |at: usize| match args.get(at) {
+        let (own, place) = place::split(&args);
+        let literal = |at: usize| match own.get(at) {
             Some(Expr::Literal(value, _)) => Some(value),
             _ => None,
         };
-        if args.len() == 3 && literal(2).is_none() {
+        if own.len() == 3 && literal(2).is_none() {
             return Ok(ExprSimplifyResult::Original(args));
         }
         let call = Call::new(literal(1), literal(2), &self.registries)?;
         // The schema that is the latest now is what this query reads, whatever the subject has later.
-        match (call.latest, args.as_slice()) {
+        match (call.latest, own) {
             (Some(latest), [value, Expr::Literal(options, _)]) => {
                 let options = with_option(options, "avroSchema", &latest)?;
-                let args = vec![value.clone(), Expr::Literal(options, None)];
+                let own = vec![value.clone(), Expr::Literal(options, None)];
+                let args = [own, place.to_vec()].concat();
                 Ok(ExprSimplifyResult::Simplified(
                     super::from_avro_udf().call(args),
                 ))
             }
+            (None, own) if call.mode == Mode::Permissive && !place.is_empty() => Ok(
+                ExprSimplifyResult::Simplified(super::from_avro_udf().call(own.to_vec())),
+            ),
             _ => Ok(ExprSimplifyResult::Original(args)),
         }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let schema = constant(NAME, &args, 1)?;
-        let options = constant(NAME, &args, 2)?;
+        let (own, _) = place::split(&args.args);
+        let schema = constant(NAME, own, 1)?;
+        let options = constant(NAME, own, 2)?;
         let call = Call::new(schema.as_ref(), options.as_ref(), &self.registries)?;
-        over_first(&args, |messages| call.decode(messages, &self.registries))
+        let place = Place::of(&args)?;
+        over_first(own, |messages| {
+            call.decode(messages, &place, &self.registries)
+        })
     }
 }

@@ -233,9 +233,9 @@ impl ScalarUDFImpl for ToAvro {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let first = constant(NAME, &args, 1)?;
-        let second = constant(NAME, &args, 2)?;
+        let first = constant(NAME, &args.args, 1)?;
+        let second = constant(NAME, &args.args, 2)?;
         let call = Call::new(first.as_ref(), second.as_ref())?;
-        over_first(&args, |values| call.encode(values, &self.registries))
+        over_first(&args.args, |values| call.encode(values, &self.registries))
     }
 }

@@ -1,5 +1,6 @@
 //! Messages of one writer's schema as an array, each message for itself: one that is malformed leaves the others alone.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_avro::reader::Decoder;
@@ -9,7 +10,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::compute::{cast, concat, take};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::error::ArrowError;
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 
 use super::schema::{FRAME, Schema};
 
@@ -23,54 +24,110 @@ pub(super) fn decode(
     writer: &Schema,
     reader: &Schema,
     data_type: &DataType,
-    mut malformed: impl FnMut(usize, String) -> Result<()>,
+    malformed: impl FnMut(usize, String) -> Result<()>,
 ) -> Result<ArrayRef> {
-    let mut parts: Vec<ArrayRef> = vec![];
-    let mut indices: Vec<Option<u32>> = Vec::with_capacity(messages.len());
-    let mut good = 0;
+    let mut reading = Reading {
+        messages,
+        writer,
+        reader,
+        data_type,
+        malformed,
+        parts: vec![],
+        indices: Vec::with_capacity(messages.len()),
+        good: 0,
+    };
     let mut start = 0;
     while start < messages.len() {
-        let mut decoder = writer.decoder(reader, messages.len() - start + 1)?;
-        let mut at = start;
-        let mut problem = None;
-        while let Some(message) = messages.get(at) {
-            if let Err(error) = one(&mut decoder, message) {
-                problem = Some(error);
-                break;
+        start = reading.from(start)?;
+    }
+    reading.end()
+}
+
+/// Messages that are being read.
+struct Reading<'a, F> {
+    messages: &'a [&'a [u8]],
+    writer: &'a Schema,
+    reader: &'a Schema,
+    data_type: &'a DataType,
+    malformed: F,
+    parts: Vec<ArrayRef>,
+    /// Of each message so far, its place among the good ones.
+    indices: Vec<Option<u32>>,
+    good: u32,
+}
+
+impl<F: FnMut(usize, String) -> Result<()>> Reading<'_, F> {
+    /// Reads messages up to the first that is malformed, and says where to go on behind it.
+    fn from(&mut self, start: usize) -> Result<usize> {
+        let mut decoder = self.decoder(self.messages.len() - start)?;
+        for (at, message) in self.messages.iter().enumerate().skip(start) {
+            if let Err(problem) = one(&mut decoder, message) {
+                // Half of the message is in the decoder: those before it are read again, by one that has not seen it.
+                self.range(start..at)?;
+                self.bad(at, problem)?;
+                return Ok(at + 1);
             }
-            at += 1;
         }
-        if problem.is_some() {
-            // Half of the message is in the decoder: those before it are read again, by one that has not seen it.
-            decoder = writer.decoder(reader, messages.len() - start + 1)?;
-            for message in &messages[start..at] {
-                one(&mut decoder, message)
-                    .map_err(datafusion::common::DataFusionError::Execution)?;
+        let end = self.messages.len();
+        if self.flush(&mut decoder, end - start).is_err() {
+            self.range(start..end)?;
+        }
+        Ok(end)
+    }
+
+    /// Reads messages whose bytes have a meaning each. Whether they are texts and numbers of an enum is only looked at when
+    /// all are flushed: then the range is halved until those are found that are not.
+    fn range(&mut self, range: Range<usize>) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let mut decoder = self.decoder(range.len())?;
+        for message in &self.messages[range.clone()] {
+            one(&mut decoder, message).map_err(DataFusionError::Execution)?;
+        }
+        match self.flush(&mut decoder, range.len()) {
+            Ok(()) => Ok(()),
+            Err(problem) if range.len() == 1 => self.bad(range.start, problem.to_string()),
+            Err(_) => {
+                let middle = range.start + range.len() / 2;
+                self.range(range.start..middle)?;
+                self.range(middle..range.end)
             }
         }
+    }
+
+    fn decoder(&self, rows: usize) -> Result<Decoder> {
+        self.writer.decoder(self.reader, rows + 1)
+    }
+
+    fn flush(&mut self, decoder: &mut Decoder, rows: usize) -> Result<()> {
         if let Some(batch) = decoder.flush().map_err(ArrowError::from)? {
-            parts.push(value(batch, reader, data_type)?);
+            self.parts.push(value(batch, self.reader, self.data_type)?);
         }
-        for _ in start..at {
-            indices.push(Some(good));
-            good += 1;
+        for _ in 0..rows {
+            self.indices.push(Some(self.good));
+            self.good += 1;
         }
-        start = at;
-        if let Some(problem) = problem {
-            malformed(at, problem)?;
-            indices.push(None);
-            start += 1;
-        }
+        Ok(())
     }
-    let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-    let read = match parts.as_slice() {
-        [] => new_empty_array(data_type),
-        parts => concat(parts)?,
-    };
-    if good as usize == messages.len() {
-        return Ok(read);
+
+    fn bad(&mut self, at: usize, problem: String) -> Result<()> {
+        (self.malformed)(at, problem)?;
+        self.indices.push(None);
+        Ok(())
     }
-    Ok(take(&read, &UInt32Array::from(indices), None)?)
+
+    fn end(self) -> Result<ArrayRef> {
+        let parts: Vec<&dyn Array> = self.parts.iter().map(AsRef::as_ref).collect();
+        let read = match parts.as_slice() {
+            [] => new_empty_array(self.data_type),
+            parts => concat(parts)?,
+        };
+        if self.good as usize == self.messages.len() {
+            return Ok(read);
+        }
+        Ok(take(&read, &UInt32Array::from(self.indices), None)?)
+    }
 }
 
 /// Reads one message, all of it.

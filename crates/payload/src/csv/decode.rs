@@ -1,23 +1,16 @@
 //! `from_csv(value, type [, options])`: lines of CSV as structs of a declared type.
 
-use std::fmt;
-use std::sync::Arc;
-
 use datafusion::arrow::array::ArrayRef;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
-use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{Result, exec_err, internal_err, plan_err};
 
 use super::line::Punctuation;
 use super::read::{Reader, Words};
-use crate::call::{
-    constant, for_each_message, message_args, message_bytes, over_first, payload_type,
-};
+use crate::call::{for_each_message, message_args, message_bytes, payload_type};
 use crate::column::{Column, MOST_BYTES};
+use crate::function::{Constants, Payload};
 use crate::options::Options;
+use crate::place::Place;
 use crate::record::Malformation;
 use crate::time::zone::Zone;
 
@@ -47,18 +40,21 @@ const OPTIONS: &[&str] = &[
 
 /// Type and options, read.
 #[derive(Debug)]
-struct Call {
+pub(super) struct FromCsv {
     data_type: DataType,
     malformation: Malformation,
     reader: Reader,
 }
 
-impl Call {
-    fn new(
-        data_type: Option<&ScalarValue>,
-        options: Option<&ScalarValue>,
-        zone: Zone,
-    ) -> Result<Self> {
+impl Payload for FromCsv {
+    const NAME: &'static str = NAME;
+    const READS_MESSAGES: bool = true;
+
+    fn arguments(types: &[DataType]) -> Result<Vec<DataType>> {
+        message_args(NAME, 2..=3, types)
+    }
+
+    fn new([data_type, options]: Constants<'_>, zone: Zone) -> Result<Self> {
         let data_type = payload_type(NAME, data_type)?;
         let DataType::Struct(fields) = &data_type else {
             return plan_err!("from_csv() makes structs, found {data_type}");
@@ -95,7 +91,15 @@ impl Call {
         })
     }
 
-    fn decode(&self, messages: &ArrayRef) -> Result<ArrayRef> {
+    fn result(&self, _nullable: bool) -> (DataType, bool) {
+        (self.data_type.clone(), true)
+    }
+
+    fn tells_place(&self) -> bool {
+        self.malformation.fails()
+    }
+
+    fn call(&self, messages: &ArrayRef, place: &Place) -> Result<ArrayRef> {
         let bytes = message_bytes(messages)?;
         if bytes > MOST_BYTES {
             return exec_err!(
@@ -113,70 +117,12 @@ impl Call {
             };
             match self.reader.row(message, structs) {
                 Ok(()) => Ok(()),
-                Err(problem) => self.malformation.found(row, message, &problem, &mut column),
+                Err(problem) => {
+                    self.malformation
+                        .found(place.name(row), message, &problem, &mut column)
+                }
             }
         })?;
         Ok(column.finish(&self.data_type)?)
-    }
-}
-
-/// The function.
-#[derive(PartialEq, Eq, Hash)]
-pub(super) struct FromCsv {
-    signature: Signature,
-}
-
-impl fmt::Debug for FromCsv {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NAME)
-    }
-}
-
-impl Default for FromCsv {
-    fn default() -> Self {
-        Self {
-            signature: Signature::user_defined(Volatility::Immutable),
-        }
-    }
-}
-
-impl ScalarUDFImpl for FromCsv {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        message_args(NAME, 2..=3, types)
-    }
-
-    fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        plan_err!("{NAME}: the type follows from the arguments")
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        let constant = |at: usize| args.scalar_arguments.get(at).copied().flatten();
-        let call = Call::new(constant(1), constant(2), Zone::UTC)?;
-        Ok(Arc::new(Field::new(NAME, call.data_type, true)))
-    }
-
-    fn simplify(&self, args: Vec<Expr>, _info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        if let (Some(Expr::Literal(data_type, _)), Some(Expr::Literal(options, _))) =
-            (args.get(1), args.get(2))
-        {
-            Call::new(Some(data_type), Some(options), Zone::UTC)?;
-        }
-        Ok(ExprSimplifyResult::Original(args))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let data_type = constant(NAME, &args, 1)?;
-        let options = constant(NAME, &args, 2)?;
-        let zone = Zone::of(&args.config_options)?;
-        let call = Call::new(data_type.as_ref(), options.as_ref(), zone)?;
-        over_first(&args, |messages| call.decode(messages))
     }
 }

@@ -1,20 +1,16 @@
 //! `to_csv(struct [, options])`: structs as lines of CSV.
 
-use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue, exec_datafusion_err, plan_err};
-use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{Result, exec_datafusion_err, plan_err};
 
 use super::line::Punctuation;
-use crate::call::{constant, over_first};
+use crate::function::{Constants, Payload};
 use crate::json::write::{Writer, writable};
 use crate::options::Options;
+use crate::place::Place;
 use crate::time::formats::TimeFormats;
 use crate::time::zone::Zone;
 
@@ -40,7 +36,7 @@ const OPTIONS: &[&str] = &[
 
 /// Options, read.
 #[derive(Debug)]
-struct Call {
+pub(super) struct ToCsv {
     punctuation: Punctuation,
     formats: TimeFormats,
     null: String,
@@ -50,8 +46,31 @@ struct Call {
     escape_quotes: bool,
 }
 
-impl Call {
-    fn new(options: Option<&ScalarValue>, zone: Zone) -> Result<Self> {
+impl Payload for ToCsv {
+    const NAME: &'static str = NAME;
+
+    fn arguments(types: &[DataType]) -> Result<Vec<DataType>> {
+        let (Some(DataType::Struct(fields)), true) = (types.first(), types.len() <= 2) else {
+            return plan_err!("to_csv() takes a struct and options, found {types:?}");
+        };
+        for field in fields {
+            let data_type = field.data_type();
+            let remedy = match data_type {
+                nested if nested.is_nested() => "to_json",
+                DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "hex",
+                _ => continue,
+            };
+            return plan_err!(
+                "to_csv: a line has plain values, and {} is of type {data_type}: write {remedy}({})",
+                field.name(),
+                field.name()
+            );
+        }
+        writable(NAME, &DataType::Struct(fields.clone()), "")?;
+        Ok(types.to_vec())
+    }
+
+    fn new([options, _]: Constants<'_>, zone: Zone) -> Result<Self> {
         let mut options = Options::of(NAME, options)?;
         let mut punctuation = Punctuation::of(NAME, &mut options, true)?;
         // A first value that looks like a comment is put in quotes.
@@ -68,7 +87,11 @@ impl Call {
         Ok(call)
     }
 
-    fn encode(&self, values: &ArrayRef) -> Result<ArrayRef> {
+    fn result(&self, nullable: bool) -> (DataType, bool) {
+        (DataType::Utf8, nullable)
+    }
+
+    fn call(&self, values: &ArrayRef, _place: &Place) -> Result<ArrayRef> {
         let structs = values.as_struct();
         let writers = structs
             .columns()
@@ -107,7 +130,9 @@ impl Call {
         }
         Ok(Arc::new(lines.finish()))
     }
+}
 
+impl ToCsv {
     /// Adds a value, in quotes if it needs them.
     fn write(&self, value: &[u8], place: usize, line: &mut Vec<u8>) {
         let mut value = value;
@@ -142,82 +167,5 @@ impl Call {
             line.push(*byte);
         }
         line.push(quote);
-    }
-}
-
-/// The function.
-#[derive(PartialEq, Eq, Hash)]
-pub(super) struct ToCsv {
-    signature: Signature,
-}
-
-impl fmt::Debug for ToCsv {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NAME)
-    }
-}
-
-impl Default for ToCsv {
-    fn default() -> Self {
-        Self {
-            signature: Signature::user_defined(Volatility::Immutable),
-        }
-    }
-}
-
-impl ScalarUDFImpl for ToCsv {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let (Some(DataType::Struct(fields)), true) = (types.first(), types.len() <= 2) else {
-            return plan_err!("to_csv() takes a struct and options, found {types:?}");
-        };
-        for field in fields {
-            let data_type = field.data_type();
-            let remedy = match data_type {
-                nested if nested.is_nested() => "to_json",
-                DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "hex",
-                _ => continue,
-            };
-            return plan_err!(
-                "to_csv: a line has plain values, and {} is of type {data_type}: write {remedy}({})",
-                field.name(),
-                field.name()
-            );
-        }
-        writable(NAME, &DataType::Struct(fields.clone()), "")?;
-        Ok(types.to_vec())
-    }
-
-    fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        Call::new(args.scalar_arguments.get(1).copied().flatten(), Zone::UTC)?;
-        let nullable = args
-            .arg_fields
-            .first()
-            .is_none_or(|field| field.is_nullable());
-        Ok(Arc::new(Field::new(NAME, DataType::Utf8, nullable)))
-    }
-
-    fn simplify(&self, args: Vec<Expr>, _info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        if let Some(Expr::Literal(options, _)) = args.get(1) {
-            Call::new(Some(options), Zone::UTC)?;
-        }
-        Ok(ExprSimplifyResult::Original(args))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let options = constant(NAME, &args, 1)?;
-        let call = Call::new(options.as_ref(), Zone::of(&args.config_options)?)?;
-        over_first(&args, |values| call.encode(values))
     }
 }

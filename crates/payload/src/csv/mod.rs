@@ -9,15 +9,17 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
+use crate::function::function;
+
 /// The functions of CSV.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![from_csv_udf(), to_csv_udf()]
 }
 
 pub(crate) fn from_csv_udf() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(decode::FromCsv::default()))
+    function::<decode::FromCsv>()
 }
 
 pub(crate) fn to_csv_udf() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(encode::ToCsv::default()))
+    function::<encode::ToCsv>()
 }

@@ -1,28 +1,24 @@
 //! `from_json(value, type [, options])`: messages in JSON as columns of a declared type.
 
-use std::fmt;
-use std::sync::Arc;
-
 use datafusion::arrow::array::ArrayRef;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
-use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{Result, exec_err, plan_err};
 
 use super::read::Reader;
 use super::scan::Syntax;
-use crate::call::{
-    constant, for_each_message, is_text, message_args, message_bytes, over_first, payload_type,
-};
+use crate::call::{for_each_message, is_text, message_args, message_bytes, payload_type};
 use crate::column::MOST_BYTES;
+use crate::function::{Constants, Payload};
 use crate::options::Options;
+use crate::place::Place;
 use crate::record::Malformation;
 use crate::time::formats::TimeFormats;
 use crate::time::zone::Zone;
 
 const NAME: &str = "from_json";
+
+/// So many messages show how long the values of the others will be.
+const SAMPLE: usize = 64;
 
 /// The options of `from_json`.
 const OPTIONS: &[&str] = &[
@@ -43,19 +39,22 @@ const OPTIONS: &[&str] = &[
 
 /// Type and options, read.
 #[derive(Debug)]
-struct Call {
+pub(super) struct FromJson {
     data_type: DataType,
     malformation: Malformation,
     syntax: Syntax,
     formats: TimeFormats,
 }
 
-impl Call {
-    fn new(
-        data_type: Option<&ScalarValue>,
-        options: Option<&ScalarValue>,
-        zone: Zone,
-    ) -> Result<Self> {
+impl Payload for FromJson {
+    const NAME: &'static str = NAME;
+    const READS_MESSAGES: bool = true;
+
+    fn arguments(types: &[DataType]) -> Result<Vec<DataType>> {
+        message_args(NAME, 2..=3, types)
+    }
+
+    fn new([data_type, options]: Constants<'_>, zone: Zone) -> Result<Self> {
         let data_type = payload_type(NAME, data_type)?;
         if !matches!(
             data_type,
@@ -87,7 +86,15 @@ impl Call {
         })
     }
 
-    fn decode(&self, messages: &ArrayRef) -> Result<ArrayRef> {
+    fn result(&self, _nullable: bool) -> (DataType, bool) {
+        (self.data_type.clone(), true)
+    }
+
+    fn tells_place(&self) -> bool {
+        self.malformation.fails()
+    }
+
+    fn call(&self, messages: &ArrayRef, place: &Place) -> Result<ArrayRef> {
         let bytes = message_bytes(messages)?;
         if bytes > MOST_BYTES {
             return exec_err!(
@@ -98,6 +105,9 @@ impl Call {
         let mut reader = Reader::new(self.syntax, self.formats.clone());
         let checked = is_text(messages.data_type());
         for_each_message(messages, |row, message| {
+            if row == SAMPLE {
+                column.expect(messages.len(), bytes);
+            }
             let Some(message) = message else {
                 column.push_null();
                 return Ok(());
@@ -105,75 +115,18 @@ impl Call {
             if !checked && let Err(error) = std::str::from_utf8(message) {
                 column.push_malformed();
                 let problem = format!("expected UTF-8 at byte {}", error.valid_up_to());
-                return self.malformation.found(row, message, &problem, &mut column);
+                return self
+                    .malformation
+                    .found(place.name(row), message, &problem, &mut column);
             }
             match reader.row(message, &mut column) {
                 Ok(()) => Ok(()),
-                Err(problem) => self.malformation.found(row, message, &problem, &mut column),
+                Err(problem) => {
+                    self.malformation
+                        .found(place.name(row), message, &problem, &mut column)
+                }
             }
         })?;
         Ok(column.finish(&self.data_type)?)
-    }
-}
-
-/// The function.
-#[derive(PartialEq, Eq, Hash)]
-pub(super) struct FromJson {
-    signature: Signature,
-}
-
-impl fmt::Debug for FromJson {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NAME)
-    }
-}
-
-impl Default for FromJson {
-    fn default() -> Self {
-        Self {
-            signature: Signature::user_defined(Volatility::Immutable),
-        }
-    }
-}
-
-impl ScalarUDFImpl for FromJson {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        message_args(NAME, 2..=3, types)
-    }
-
-    fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        plan_err!("{NAME}: the type follows from the arguments")
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        let constant = |at: usize| args.scalar_arguments.get(at).copied().flatten();
-        // Options that are no constants yet are checked when they are, see `simplify`.
-        let call = Call::new(constant(1), constant(2), Zone::UTC)?;
-        Ok(Arc::new(Field::new(NAME, call.data_type, true)))
-    }
-
-    fn simplify(&self, args: Vec<Expr>, _info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        if let (Some(Expr::Literal(data_type, _)), Some(Expr::Literal(options, _))) =
-            (args.get(1), args.get(2))
-        {
-            Call::new(Some(data_type), Some(options), Zone::UTC)?;
-        }
-        Ok(ExprSimplifyResult::Original(args))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let data_type = constant(NAME, &args, 1)?;
-        let options = constant(NAME, &args, 2)?;
-        let zone = Zone::of(&args.config_options)?;
-        let call = Call::new(data_type.as_ref(), options.as_ref(), zone)?;
-        over_first(&args, |messages| call.decode(messages))
     }
 }

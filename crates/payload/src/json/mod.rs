@@ -2,6 +2,8 @@
 
 mod decode;
 mod encode;
+mod nesting;
+mod quoted;
 mod read;
 mod render;
 mod scan;
@@ -11,15 +13,17 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
+use crate::function::function;
+
 /// The functions of JSON.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![from_json_udf(), to_json_udf()]
 }
 
 pub(crate) fn from_json_udf() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(decode::FromJson::default()))
+    function::<decode::FromJson>()
 }
 
 pub(crate) fn to_json_udf() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(encode::ToJson::default()))
+    function::<encode::ToJson>()
 }

@@ -5,9 +5,11 @@
 
 use arrow::datatypes::ArrowPrimitiveType;
 
+use super::quoted::Quoted;
 use super::render::render;
-use super::scan::{Malformed, Number, Quoted, Scanner, Syntax, Token};
-use crate::column::{Column, Structs, Values};
+use super::scan::{Malformed, Number, Scanner, Syntax, Token};
+use crate::buffers::Values;
+use crate::column::{Column, Structs};
 use crate::number::{decimal, decimal_with_commas};
 use crate::time::formats::TimeFormats;
 

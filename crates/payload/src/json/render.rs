@@ -1,6 +1,8 @@
 //! JSON as JSON again, for what a column of texts is given: without blanks, numbers as Java writes them.
 
-use super::scan::{Malformed, Nesting, Number, Scanner, Token, plain_bytes};
+use super::nesting::Nesting;
+use super::quoted::plain_bytes;
+use super::scan::{Malformed, Number, Scanner, Token};
 use crate::number::java_double;
 
 /// Writes the value that `token` is or begins. A plain text is quoted.

@@ -178,6 +178,40 @@ proptest! {
     }
 }
 
+/// Texts and enums are looked at when all messages of a batch are read.
+#[test]
+fn a_text_that_is_none_and_an_enum_without_such_a_value_leave_the_others_alone() {
+    let enums = r#"{"type":"enum","name":"e","symbols":["x","y"]}"#;
+    for (schema, good, bad, value) in [
+        (
+            r#""string""#,
+            [2_u8, b'a'].as_slice(),
+            [2_u8, 0xff].as_slice(),
+            "a",
+        ),
+        (enums, &[2], &[10], "y"),
+    ] {
+        let batch = || {
+            let mut rows: Vec<Option<&[u8]>> = vec![Some(good); 20];
+            for place in [0, 7, 8, 19] {
+                rows[place] = Some(bad);
+            }
+            messages(rows)
+        };
+        let permissive = from_avro_with(col("v"), schema, [("mode", "PERMISSIVE")]);
+        let read = all(&evaluate(batch(), permissive).unwrap());
+        for (row, read) in read.iter().enumerate() {
+            let expected = match [0, 7, 8, 19].contains(&row) {
+                true => Value::Null,
+                false => Value::from(value),
+            };
+            assert_eq!(*read, expected, "row {row} of {schema}");
+        }
+        let error = evaluate(batch().slice(1, 19), from_avro(col("v"), schema)).unwrap_err();
+        assert!(error.to_string().contains("row 6 of its batch"), "{error}");
+    }
+}
+
 /// A registry that knows schema 7 as the latest of `orders value`, and takes others; with what it was asked.
 struct Registry {
     url: String,

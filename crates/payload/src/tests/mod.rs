@@ -3,6 +3,7 @@
 mod avro;
 mod calls;
 mod csv;
+mod place;
 mod plain;
 mod properties;
 mod spark;

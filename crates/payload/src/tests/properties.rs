@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, StringArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::prelude::col;
 use proptest::prelude::*;
 use serde_json::{Map, Number, Value};
 
 use super::calls::{evaluate, over_texts};
 use super::plain::all;
-use crate::expr::{from_json, from_json_with, to_json, to_json_with};
+use crate::expr::{from_csv, from_json, from_json_with, to_json, to_json_with};
 
 const TYPE: &str = "b BOOLEAN, i INT, l BIGINT, d DOUBLE, s STRING, n DECIMAL(20,3), t TIMESTAMP, u TIMESTAMP_NTZ, \
      y DATE, x BINARY, a ARRAY<BIGINT>, m MAP<STRING, STRING>, o STRUCT<p: INT, q: ARRAY<STRING>>";
@@ -193,4 +193,37 @@ fn what_is_wrong_is_said_when_the_query_is_planned() {
         let message = refused.unwrap_err().to_string();
         assert!(message.contains(part), "{part} in {message}");
     }
+}
+
+#[test]
+fn what_a_type_of_arrow_says_is_never_null_may_be_null() {
+    let strict = |name: &str, data_type| Field::new(name, data_type, false);
+    let item = Field::new_list_field(DataType::Int64, false);
+    let schema = Schema::new(vec![
+        strict("id", DataType::Int64),
+        strict("l", DataType::List(Arc::new(item))),
+        strict(
+            "s",
+            DataType::Struct(vec![strict("x", DataType::Utf8)].into()),
+        ),
+    ]);
+    let texts = ["{}", r#"{"id": "x", "l": [null], "s": {}}"#, "no json"];
+    let read = over_texts(texts.map(Some).to_vec(), |v| from_json(v, &schema)).unwrap();
+    assert_eq!(read.as_struct().column(0).null_count(), 3);
+    let read = over_texts(vec![Some("x")], |v| {
+        from_csv(v, Schema::new(vec![strict("id", DataType::Int64)]))
+    });
+    assert_eq!(read.unwrap().as_struct().column(0).null_count(), 1);
+}
+
+/// The first messages are what the others are thought to be like; here they are not.
+#[test]
+fn a_batch_that_begins_with_long_messages_takes_no_more_room_than_it_has() {
+    let long = format!(r#"{{"s": "{}"}}"#, "x".repeat(100_000));
+    let texts: Vec<Option<&str>> = (0..8_192)
+        .map(|row| Some(if row < 100 { long.as_str() } else { "{}" }))
+        .collect();
+    let bytes: usize = texts.iter().flatten().map(|text| text.len()).sum();
+    let read = over_texts(texts, |v| from_json(v, "s STRING")).unwrap();
+    assert!(read.get_buffer_memory_size() < 2 * bytes);
 }
