@@ -217,3 +217,27 @@ async fn messages_that_retention_took_are_a_loss_that_can_be_accepted() {
     let most = usize::try_from(35 - earliest).expect("few") + 5 + 3;
     assert!(read.len() <= most, "{} rows", read.len());
 }
+
+#[tokio::test]
+async fn a_query_that_has_lost_everything_notices_what_comes_next() {
+    let properties = "log.retention.check.interval.ms=100\nlog.initial.task.delay.ms=100\nlog.segment.delete.delay.ms=0\n";
+    let Some(broker) = Broker::own(properties) else {
+        return;
+    };
+    let topic = broker.topic("emptied", 1).await;
+    send_numbered(&broker, &topic, 0, "v", 0..5).await;
+    let options = [("subscribe", topic.as_str()), ("failOnDataLoss", "false")];
+    let query = Collecting::new(&broker, &options);
+    query.catch_up().await.expect("read");
+    send_numbered(&broker, &topic, 0, "lost", 0..5).await;
+    broker.set_topic(&topic, "retention.ms", "1").await;
+    until("retention", async || edges(&broker, &topic) == (10, 10)).await;
+    broker.set_topic(&topic, "retention.ms", "-1").await;
+
+    let running = query.start(Trigger::Default).await.expect("started");
+    until("an epoch", async || !running.recent_progress().is_empty()).await;
+    send_numbered(&broker, &topic, 0, "v", 5..8).await;
+    query.until(&running, 8).await;
+    running.stop().await.expect("stopped");
+    assert_eq!(query.values(), numbered("v", 0..8));
+}

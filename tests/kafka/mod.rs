@@ -9,6 +9,7 @@ mod changes;
 mod conformance;
 mod gaps;
 mod limits;
+mod malformed;
 mod query;
 mod sink;
 mod trouble;

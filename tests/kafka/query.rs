@@ -57,7 +57,16 @@ impl Collecting {
 
     /// Starts the query.
     pub(crate) async fn start(&self, trigger: Trigger) -> Result<StreamingQuery> {
-        self.stream()?
+        self.start_with(self.stream()?, trigger).await
+    }
+
+    /// Starts it over something else than the bare messages.
+    pub(crate) async fn start_with(
+        &self,
+        frame: DataFrame,
+        trigger: Trigger,
+    ) -> Result<StreamingQuery> {
+        frame
             .write_stream()
             .sink(Arc::new(self.sink.provider()))
             .checkpoint(Arc::clone(&self.checkpoint))

@@ -19,7 +19,8 @@ const SECRET_WORDS: [&str; 11] = [
 ];
 
 /// Words before `key` that make it one to a lock.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
+    "keystore",
     "api",
     "access",
     "account",
@@ -39,7 +40,7 @@ pub fn is_secret(option: &str) -> bool {
         SECRET_WORDS.contains(&word.as_str()) || key.is_some_and(|key| KEYS.contains(&key))
     };
     let are_one = |pair: &[String]| match [pair[0].as_str(), pair[1].as_str()] {
-        ["connection", "string"] => true,
+        ["connection", "string"] | ["key", "pem"] => true,
         [first, "key"] => KEYS.contains(&first),
         _ => false,
     };
@@ -73,6 +74,8 @@ mod tests {
             "password",
             "kafka.ssl.key.password",
             "kafka.sasl.jaas.config",
+            "kafka.ssl.keystore.key",
+            "kafka.ssl.key.pem",
             "SASL_PASSWORD",
             "aws_secret_access_key",
             "aws_session_token",
@@ -93,6 +96,8 @@ mod tests {
             "maxFilesPerTrigger",
             "tokenizer",
             "kafka.bootstrap.servers",
+            "kafka.ssl.key.location",
+            "kafka.ssl.keystore.location",
             "connection",
             "monkey",
             "isolation",

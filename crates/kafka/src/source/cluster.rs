@@ -31,6 +31,8 @@ use crate::client::{ClientSettings, Context, Trouble, failed, is_passing};
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long an answer may take that nobody needs.
+const NUDGE: Duration = Duration::from_secs(1);
 /// How long, and how often, to look for what comes next in a partition.
 const LOOK: Duration = Duration::from_millis(50);
 const LOOKS: usize = 20;
@@ -152,26 +154,16 @@ impl Cluster {
         let names: Vec<String> = wanted.keys().take(10).map(ToString::to_string).collect();
         let more = if wanted.len() > 10 { ", …" } else { "" };
         let what = format!("asking for offsets of {}{more}", names.join(", "));
-        let ask = move |consumer: &BaseConsumer<Context>, timeout: Duration| {
-            let mut list = TopicPartitionList::with_capacity(wanted.len());
-            for (partition, offset) in &wanted {
-                list.add_partition_offset(&partition.topic, partition.partition, *offset)?;
+        let ask = move |consumer: &BaseConsumer<Context>, timeout: Duration| match answers(
+            consumer, &wanted, timeout,
+        ) {
+            // While brokers start they may say so of what is there; that passes.
+            Err(error) if is_unknown(&error) && all_exist(consumer, wanted.keys(), timeout)? => {
+                Err(KafkaError::MetadataFetch(
+                    RDKafkaErrorCode::LeaderNotAvailable,
+                ))
             }
-            let answers = consumer.offsets_for_times(list, timeout)?;
-            wanted
-                .keys()
-                .map(|partition| {
-                    let answer = answers.find_partition(&partition.topic, partition.partition);
-                    let missing = KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition);
-                    let answer = answer.ok_or(missing)?;
-                    answer.error()?;
-                    let offset = match answer.offset() {
-                        Offset::Offset(offset) => Some(offset),
-                        _ => None,
-                    };
-                    Ok((partition.clone(), offset))
-                })
-                .collect()
+            outcome => outcome,
         };
         self.ask(what, self.patience, ask).await
     }
@@ -218,15 +210,15 @@ impl Cluster {
             list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(from))?;
             let queue = consumer.split_partition_queue(&partition.topic, partition.partition);
             consumer.incremental_assign(&list)?;
-            let seen = queue.as_ref().and_then(|queue| {
-                // The library may sleep over a new wish for a second; a question wakes it.
-                (0..LOOKS).find_map(|_| {
-                    queue.poll(LOOK).or_else(|| {
-                        nudge(&consumer, &partition);
-                        None
-                    })
-                })
-            });
+            let mut seen = None;
+            for queue in queue.iter().cycle().take(LOOKS) {
+                seen = queue.poll(LOOK);
+                // The library may sleep over a new wish for a second; a question wakes it. Where no answer comes nothing
+                // else will, and a program that ends waits for whoever still looks.
+                if seen.is_some() || !nudge(&consumer, &partition) {
+                    break;
+                }
+            }
             let next = match seen {
                 Some(Ok(message)) => Ok(Next::Message(message.offset())),
                 Some(Err(KafkaError::PartitionEOF(_))) => Ok(Next::End),
@@ -283,6 +275,51 @@ impl Cluster {
     }
 }
 
+/// What the leaders of partitions say to [`Cluster::offsets`].
+fn answers(
+    consumer: &BaseConsumer<Context>,
+    wanted: &BTreeMap<TopicPartition, Offset>,
+    timeout: Duration,
+) -> KafkaResult<BTreeMap<TopicPartition, Option<i64>>> {
+    let mut list = TopicPartitionList::with_capacity(wanted.len());
+    for (partition, offset) in wanted {
+        list.add_partition_offset(&partition.topic, partition.partition, *offset)?;
+    }
+    let answers = consumer.offsets_for_times(list, timeout)?;
+    let answer = |partition: &TopicPartition| {
+        let answer = answers.find_partition(&partition.topic, partition.partition);
+        let missing = KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition);
+        let answer = answer.ok_or(missing)?;
+        answer.error()?;
+        let offset = match answer.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        Ok((partition.clone(), offset))
+    };
+    wanted.keys().map(answer).collect()
+}
+
+/// Whether the cluster has all of these partitions.
+fn all_exist<'a>(
+    consumer: &BaseConsumer<Context>,
+    partitions: impl Iterator<Item = &'a TopicPartition>,
+    timeout: Duration,
+) -> KafkaResult<bool> {
+    let mut found = Topics::new();
+    for partition in partitions {
+        if !found.contains_key(&partition.topic) {
+            let answer = consumer.fetch_metadata(Some(&partition.topic), timeout)?;
+            add_topics(&mut found, &answer)?;
+        }
+        let numbers = found.get(&partition.topic);
+        if numbers.is_none_or(|numbers| !numbers.contains(&partition.partition)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// The topics of an answer that can be read.
 fn add_topics(topics: &mut Topics, metadata: &rdkafka::metadata::Metadata) -> KafkaResult<()> {
     for topic in metadata.topics() {
@@ -320,12 +357,14 @@ fn pause(consumer: &BaseConsumer<Context>, clock: &dyn Clock) {
     }
 }
 
-/// Asks the leader of a partition something, so that what the client wants to fetch is looked at.
-pub(super) fn nudge(consumer: &BaseConsumer<Context>, partition: &TopicPartition) {
-    let answer = consumer.fetch_watermarks(&partition.topic, partition.partition, ATTEMPT);
-    if let Err(error) = answer {
+/// Asks the leader of a partition something, so that what the client wants to fetch is looked at. `false` if it does not
+/// answer.
+pub(super) fn nudge(consumer: &BaseConsumer<Context>, partition: &TopicPartition) -> bool {
+    let answer = consumer.fetch_watermarks(&partition.topic, partition.partition, NUDGE);
+    if let Err(error) = &answer {
         tracing::debug!(%error, %partition, "no answer");
     }
+    answer.is_ok()
 }
 
 /// The offset asked for is none of the partition's.
@@ -352,4 +391,45 @@ pub(super) fn is_unknown(error: &KafkaError) -> bool {
 /// A thread that asked has panicked, or the runtime has ended.
 pub(super) fn cut_off(error: tokio::task::JoinError) -> Error {
     Error::internal(format!("{OWNER} was cut off while it waited for an answer")).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_core::{Options, SystemClock};
+    use rdkafka::{
+        mocking::MockCluster,
+        types::{RDKafkaApiKey, RDKafkaRespErr},
+    };
+
+    use super::*;
+    use crate::client::Role;
+
+    /// A real broker says so for a moment after its start only, so this one is made up.
+    #[tokio::test]
+    async fn who_does_not_know_a_partition_that_is_there_is_asked_again() {
+        let mock = MockCluster::new(1).expect("a cluster");
+        mock.create_topic("t", 2, 1).expect("a topic");
+        let unknown = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        mock.request_errors(RDKafkaApiKey::ListOffsets, &[unknown; 3]);
+        let mut options = Options::new();
+        options.set("kafka.bootstrap.servers", mock.bootstrap_servers());
+        let settings = ClientSettings::from_options("test", Role::Source, &options);
+        let clock = Arc::new(SystemClock::default());
+        let cluster = Cluster::new(
+            &settings.expect("settings"),
+            "group",
+            clock,
+            Duration::from_secs(20),
+        );
+        let cluster = cluster.expect("a client");
+        let partition = |number| TopicPartition::new(&Arc::from("t"), number);
+        let latest = cluster.latest([partition(0), partition(1)]).await;
+        let latest = latest.expect("the cluster has them");
+        assert_eq!(latest.get(&partition(1)), Some(0));
+
+        // One that is not there is not waited for.
+        let error = cluster.latest([partition(7)]).await;
+        let error = error.expect_err("there is none").to_string();
+        assert!(error.contains("t-7"), "{error}");
+    }
 }

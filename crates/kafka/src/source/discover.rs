@@ -14,7 +14,7 @@ use super::{
     OWNER,
     bounds::{Bound, NoSuchTime, Wanted},
     loss::{GoOn, Loss},
-    plan,
+    plan::{self, Limits},
     positions::{Positions, TopicPartition},
     shared::Shared,
     splits,
@@ -56,6 +56,27 @@ pub(crate) struct Offer {
     pub(crate) has_more: bool,
     /// There is less than `minOffsetsPerTrigger`.
     pub(crate) waits_for_more: bool,
+    /// Where the next offer will end, if that was said: see [`Self::peek`].
+    pub(crate) peeked: Option<Positions>,
+}
+
+impl Offer {
+    /// Where the next offer ends that begins at `start`, by what is known now; the next one keeps to it if it can. `None`
+    /// if this one was not limited, since what has come meanwhile is not known, and if so little is left that it may be
+    /// waited for more.
+    pub(crate) fn peek(
+        &mut self,
+        start: &Positions,
+        limits: &Limits,
+        limit: Option<u64>,
+    ) -> Option<&Positions> {
+        let left = start.distance(&self.latest);
+        let may_wait = limits.min.is_some_and(|least| left < least.offsets);
+        if !self.has_more || *start != self.end || may_wait {
+            return None;
+        }
+        Some(&*self.peeked.insert(plan::ends(start, &self.latest, limit)))
+    }
 }
 
 impl Discovering {
@@ -105,8 +126,10 @@ impl Discovering {
     }
 
     async fn look(&mut self) -> Result<bool> {
-        let topics = self.shared.topics(self.shared.patience).await?;
+        let topics = self.shared.topics(self.shared.patience).await;
+        // Also if it failed: who is idle and is refused does not ask again at once.
         self.topics_from = self.shared.clock.monotonic();
+        let topics = topics?;
         let before = self.partitions();
         self.topics = topics;
         Ok(self.partitions() != before)
@@ -155,6 +178,7 @@ impl Discovering {
         &mut self,
         start: Option<&Offset>,
         limited: bool,
+        last: Option<Offer>,
     ) -> Result<Offer> {
         self.refresh().await?;
         let start = match start {
@@ -171,6 +195,14 @@ impl Discovering {
         };
         let known = start.as_ref().unwrap_or(&self.initial).clone();
         let (begin, has_moved) = self.begin_at(known, &latest).await?;
+        let peeked = last
+            .filter(|last| limited && !has_moved && last.end == begin)
+            .and_then(|last| last.peeked)
+            .filter(|peeked| plan::is_reachable(peeked, &latest));
+        if let (Some(end), Some(start)) = (peeked, &start) {
+            self.last_epoch = Some(self.shared.clock.monotonic());
+            return Ok(offered(Some(start), &begin, end, latest));
+        }
         Ok(self.offer(start.as_ref(), &begin, latest, has_moved, limited))
     }
 
@@ -241,16 +273,7 @@ impl Discovering {
         };
         let end = plan::ends(begin, &latest, limit);
         self.last_epoch = Some(now);
-        Offer {
-            increment: Some(Increment {
-                end: Offset(end.to_json()),
-                detail: splits::detail(start, begin),
-            }),
-            has_more: begin.distance(&end) < available,
-            end,
-            latest,
-            waits_for_more: false,
-        }
+        offered(start, begin, end, latest)
     }
 
     /// Where a bounded table ends: found out once.
@@ -277,6 +300,25 @@ impl Discovering {
         }
         self.ending = Some(found.clone());
         Ok(found)
+    }
+}
+
+/// The offer of what lies between two positions.
+fn offered(
+    start: Option<&Positions>,
+    begin: &Positions,
+    end: Positions,
+    latest: Positions,
+) -> Offer {
+    Offer {
+        increment: Some(Increment {
+            end: Offset(end.to_json()),
+            detail: splits::detail(start, begin),
+        }),
+        has_more: end.distance(&latest) > 0,
+        end,
+        latest,
+        ..Offer::default()
     }
 }
 
@@ -378,5 +420,36 @@ async fn store(storage: &dyn Storage, initial: Positions) -> Result<Positions> {
             let kept = stored(storage).await?;
             kept.ok_or_else(|| Error::internal(format!("{INITIAL_OBJECT} came and went")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::positions::positions, *};
+
+    #[test]
+    fn only_behind_a_limit_is_known_what_comes_next() {
+        let at = |offset| positions(&[("t", 0, offset), ("t", 1, offset)]);
+        let mut offer = offered(None, &at(0), at(10), at(100));
+        assert!(offer.has_more);
+        let none = Limits::default();
+        assert_eq!(offer.peek(&at(9), &none, Some(20)), None, "elsewhere");
+        let least = |offsets| Limits {
+            min: Some(plan::AtLeast {
+                offsets,
+                max_delay: Duration::MAX,
+            }),
+            ..none
+        };
+        assert_eq!(offer.peek(&at(10), &least(181), Some(20)), None, "waits");
+        assert_eq!(offer.peek(&at(10), &least(180), Some(20)), Some(&at(20)));
+        assert_eq!(offer.peek(&at(10), &none, Some(20)), Some(&at(20)));
+        assert_eq!(offer.peeked, Some(at(20)));
+        let mut last = offered(None, &at(20), at(100), at(100));
+        assert_eq!(
+            last.peek(&at(100), &none, Some(20)),
+            None,
+            "nothing is known beyond"
+        );
     }
 }

@@ -17,7 +17,7 @@ use rdkafka::{
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
 
 use super::{
-    cluster::{cut_off, nudge, serve},
+    cluster::{cut_off, is_out_of_range, nudge, serve},
     positions::TopicPartition,
 };
 use crate::client::{ClientSettings, Context, Trouble, failed};
@@ -28,6 +28,9 @@ const QUEUE_KB: std::ops::RangeInclusive<usize> = 2 << 10..=64 << 10;
 /// How many messages all queues of a client together may hold, since each weighs something beside its bytes.
 const QUEUED: usize = 800_000;
 const QUEUED_EACH: std::ops::RangeInclusive<usize> = 2_000..=200_000;
+
+/// The position of a lane that gives out nothing any more.
+const NOWHERE: i64 = -1;
 
 /// A client that fetches.
 pub(crate) struct Fetcher {
@@ -88,6 +91,11 @@ impl Standing {
         while let (None, Some(queue)) = (&self.kept, &self.queue) {
             match queue.poll(Duration::ZERO) {
                 None => return false,
+                // Nothing is fetched behind this. Whoever looks now finds out why; the lane begins anew.
+                Some(Err(error)) if is_out_of_range(&error) => {
+                    self.position = NOWHERE;
+                    return true;
+                }
                 Some(Ok(message)) if message.offset() >= self.position => {
                     self.kept = Some(message.detach());
                 }
@@ -229,12 +237,28 @@ impl Fetcher {
 
     /// Stops to fetch a partition.
     pub(crate) async fn release(&self, lane: &Arc<Lane>, standing: OwnedMutexGuard<Standing>) {
-        let consumer = Arc::clone(&self.consumer);
-        let lanes = vec![(Arc::clone(lane), standing, 0)];
-        let released = tokio::task::spawn_blocking(move || stop(&consumer, lanes)).await;
-        if let Ok(Err(error)) = released {
+        if let Err(error) = self.halt(lane, standing).await {
             tracing::debug!(%error, partition = %lane.partition, "could not stop to fetch");
         }
+    }
+
+    /// The same, for someone who keeps the lane.
+    pub(crate) async fn halt(
+        &self,
+        lane: &Arc<Lane>,
+        standing: OwnedMutexGuard<Standing>,
+    ) -> Result<OwnedMutexGuard<Standing>> {
+        let consumer = Arc::clone(&self.consumer);
+        let lanes = vec![(Arc::clone(lane), standing, 0)];
+        let stopped = tokio::task::spawn_blocking(move || stop(&consumer, lanes)).await;
+        let stopped = stopped.map_err(cut_off)?.map_err(|error| {
+            let what = format!("giving up to fetch {}", lane.partition);
+            failed(&what, &self.servers, error, &self.trouble)
+        })?;
+        let stopped = stopped.into_iter().next();
+        let (_, standing, _) =
+            stopped.ok_or_else(|| Error::internal("a lane was lost when it stopped"))?;
+        Ok(standing)
     }
 
     async fn stand_all(&self, moves: Vec<Move>) -> Result<Vec<OwnedMutexGuard<Standing>>> {

@@ -69,6 +69,14 @@ pub(crate) fn ends(begin: &Positions, latest: &Positions, limit: Option<u64>) ->
     ends.collect()
 }
 
+/// Whether an epoch can still end where it was said to: the partitions are the same, and have as much.
+pub(crate) fn is_reachable(end: &Positions, latest: &Positions) -> bool {
+    end.0.len() == latest.0.len()
+        && end
+            .iter()
+            .all(|(partition, end)| latest.get(partition).is_some_and(|latest| end <= latest))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*};
@@ -101,6 +109,25 @@ mod tests {
                 .map(|(partition, end)| end.abs_diff(begin.get(partition).expect("begun")))
                 .collect();
             assert_eq!(taken, expected, "{waiting:?} {limit:?}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_reachable_while_the_partitions_are_the_same_and_have_as_much() {
+        let end = positions(&[("t", 0, 5), ("t", 1, 7)]);
+        for (latest, expected) in [
+            (&[("t", 0, 5), ("t", 1, 7)][..], true),
+            (&[("t", 0, 50), ("t", 1, 8)], true),
+            (&[("t", 0, 5), ("t", 1, 6)], false),
+            (&[("t", 0, 5)], false),
+            (&[("t", 0, 5), ("t", 1, 7), ("t", 2, 0)], false),
+            (&[("t", 0, 5), ("u", 1, 7)], false),
+        ] {
+            assert_eq!(
+                is_reachable(&end, &positions(latest)),
+                expected,
+                "{latest:?}"
+            );
         }
     }
 

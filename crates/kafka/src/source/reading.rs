@@ -136,6 +136,9 @@ impl Reading {
                 self.rows.push(&kept);
             }
         }
+        if standing.position >= end {
+            return Ok(Stop::End);
+        }
         let Standing {
             queue: Some(queue),
             position,
@@ -203,7 +206,26 @@ impl Reading {
                     let position = standing.position;
                     standing = self.stand(standing, position).await?;
                 }
-                Next::Message(_) | Next::End => {
+                Next::Message(_) => {
+                    standing.position = self.piece.end;
+                    return Ok(standing);
+                }
+                Next::End => {
+                    // A broker that has just become the leader may not know yet how far its messages are committed.
+                    let one = [self.partition.clone()];
+                    let latest = cluster.latest(one).await?.get(&self.partition);
+                    let latest = latest.unwrap_or(standing.position);
+                    let waited = self.shared.clock.monotonic().saturating_sub(began);
+                    if latest < self.piece.end && waited <= self.shared.patience {
+                        if timeout(COMING, self.lane.arrived()).await.is_ok() {
+                            return Ok(standing);
+                        }
+                        continue;
+                    }
+                    if latest < self.piece.end {
+                        let position = self.piece.end;
+                        self.accept(&Loss::WentBack { position, latest })?;
+                    }
                     standing.position = self.piece.end;
                     return Ok(standing);
                 }
@@ -233,7 +255,7 @@ impl Reading {
     /// Goes on after the broker has said that it does not have the offset, if that is accepted.
     async fn recover(
         &self,
-        mut standing: OwnedMutexGuard<Standing>,
+        standing: OwnedMutexGuard<Standing>,
     ) -> Result<OwnedMutexGuard<Standing>> {
         let cluster = &self.shared.cluster;
         let one = || [self.partition.clone()];
@@ -250,8 +272,10 @@ impl Reading {
             (Loss::Expired { .. }, GoOn::At(offset)) if offset < self.piece.end => {
                 self.stand(standing, offset).await
             }
-            // What the range still wants is not there any more; what is there belongs to the next one.
+            // What the range still wants is not there any more; what is there belongs to the next one, which begins anew:
+            // behind an offset that the partition does not have nothing more is fetched.
             _ => {
+                let mut standing = self.fetcher.halt(&self.lane, standing).await?;
                 standing.position = self.piece.end;
                 Ok(standing)
             }

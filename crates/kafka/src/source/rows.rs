@@ -19,8 +19,8 @@ use super::positions::TopicPartition;
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8192;
-/// A batch is passed on when keys and values have grown to this.
-const BATCH_BYTES: usize = 8 << 20;
+/// A batch is passed on when keys and values have grown to this: what follows finds it in the processor's cache.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// The columns of the source, as Spark has them: all may be null, as far as types go.
 pub(crate) fn schema(with_headers: bool) -> SchemaRef {
@@ -174,7 +174,11 @@ impl Rows {
 impl Column {
     fn finish(&mut self, partition: &TopicPartition, rows: usize) -> ArrayRef {
         match self {
-            Self::Key(builder) | Self::Value(builder) => Arc::new(builder.finish()),
+            // The next batch will be much like this one: growing step by step would copy it again and again.
+            Self::Key(builder) | Self::Value(builder) => {
+                let room = BinaryBuilder::with_capacity(rows, builder.values_slice().len());
+                Arc::new(std::mem::replace(builder, room).finish())
+            }
             Self::Topic => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
                 partition.topic.as_ref(),
                 rows,

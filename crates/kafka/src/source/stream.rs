@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use headwater_core::{
-    Admission, BatchStream, Discovery, Offset, OffsetRange, Result, Source, Split,
+    Admission, BatchStream, Discovery, Increment, Offset, OffsetRange, Result, Source, Split,
 };
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
@@ -102,24 +102,41 @@ impl Source for KafkaSource {
 
     async fn discover(&self, start: Option<&Offset>, admission: Admission) -> Result<Discovery> {
         let limited = admission == Admission::Configured;
-        let offer = self
-            .discovering
-            .lock()
-            .await
-            .discover(start, limited)
-            .await?;
+        let mut discovering = self.discovering.lock().await;
+        let last = self.offer.lock().clone();
+        let offer = discovering.discover(start, limited, last).await?;
         let increment = offer.increment.clone();
         *self.offer.lock() = Some(offer);
         self.shared.serve();
         Ok(increment.map_or(Discovery::Nothing, Discovery::Increment))
     }
 
+    fn peek(&self, start: &Offset) -> Option<Increment> {
+        let begin = Positions::from_json("the offset of the query", &start.0).ok()?;
+        let limits = &self.shared.settings.limits;
+        let limit = limits.offsets(self.shared.bytes_per_message());
+        let mut offer = self.offer.lock();
+        let end = offer.as_mut()?.peek(&begin, limits, limit)?;
+        Some(Increment {
+            end: Offset(end.to_json()),
+            detail: splits::detail(Some(&begin), &begin),
+        })
+    }
+
     async fn splits(&self, range: &OffsetRange, _parallelism: usize) -> Result<Vec<Split>> {
         let pieces = splits::pieces(range, self.shared.settings.min_partitions)?;
+        // Partitions that have nothing now may have something later, of the same clients.
+        let partitions = splits::end_of(range)?.0.len();
+        let clients = pieces.iter().filter_map(|piece| piece.number).max();
+        if let Some(last) = clients {
+            // Each is for a share of all partitions, and all together hold as much as one would.
+            self.shared
+                .fetcher_for(Some(last), partitions * (last + 1))?;
+        }
         let whole: Vec<&Piece> = pieces.iter().filter(|p| p.number.is_none()).collect();
         if !whole.is_empty() {
             // All partitions at once, while the first are read.
-            let fetcher = self.shared.fetcher_for(None, whole.len())?;
+            let fetcher = self.shared.fetcher_for(None, partitions)?;
             let positions = whole.iter().map(|p| (p.partition(), p.start));
             fetcher.fetch_from(positions).await?;
         }
