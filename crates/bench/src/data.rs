@@ -118,7 +118,7 @@ fn write_file(dir: &Path, size: DataSize, file: u64) -> Result<RowCounts> {
     Ok(counts)
 }
 
-fn config() -> NexmarkConfig {
+pub(crate) fn config() -> NexmarkConfig {
     NexmarkConfig {
         out_of_order_group_size: 1_000,
         base_time: BASE_TIME_MILLIS,

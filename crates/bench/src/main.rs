@@ -8,6 +8,7 @@ use headwater_bench::{
     compare::{self, CompareArguments},
     curves::{self, part::Part},
     data::{self, DataSize},
+    kafka::{self, KafkaArguments},
     nexmark,
     plot::{
         self, PlotArguments,
@@ -16,6 +17,7 @@ use headwater_bench::{
     queries,
     state_size::{self, Operator},
     tables::Table,
+    verdict,
 };
 use headwater_core::{Error, Result, SystemClock};
 
@@ -89,6 +91,14 @@ enum Command {
     #[command(hide = true)]
     CurvePart {
         /// What to measure.
+        request: String,
+    },
+    /// Measure headwater over Kafka: throughput beside Spark on the same broker, and the way of single messages.
+    Kafka(KafkaArguments),
+    /// Make one run over a topic in this process; `kafka` starts it.
+    #[command(hide = true)]
+    KafkaPart {
+        /// The run.
         request: String,
     },
     /// Let headwater answer in epochs, exactly once, with a checkpoint on the local disk.
@@ -183,13 +193,25 @@ fn run(command: Command) -> Result<()> {
                 }
                 findings.extend(measured.findings.into_iter().map(|it| (curve.name, it)));
             }
-            print_line(&curves::table(
+            print_line(&verdict::table(
+                "curve",
                 findings.iter().map(|(name, it)| (*name, it)),
             ));
             Ok(())
         }
         Command::CurvePart { request } => {
             print_line(&Part::answer(&request, &SystemClock::default())?);
+            Ok(())
+        }
+        Command::Kafka(arguments) => {
+            print_line(&kafka::run(&arguments, &SystemClock::default())?);
+            Ok(())
+        }
+        Command::KafkaPart { request } => {
+            print_line(&kafka::stream::Run::answer(
+                &request,
+                &SystemClock::default(),
+            )?);
             Ok(())
         }
         Command::Nexmark {

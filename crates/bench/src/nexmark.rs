@@ -234,7 +234,7 @@ fn folder_bytes(folder: &Path) -> Result<u64> {
 }
 
 /// Rows of all Parquet files below a folder, by their footers.
-fn parquet_rows(folder: &Path) -> Result<u64> {
+pub(crate) fn parquet_rows(folder: &Path) -> Result<u64> {
     let mut rows = 0;
     // A query that gave nothing out has made no folder.
     if !folder.exists() {

@@ -2,33 +2,25 @@
 
 use std::{
     ffi::OsString,
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use headwater_core::{Error, Result};
-use tempfile::TempDir;
 
 use super::{CORES, Input, schedule::Engine, targets::Comparison};
-use crate::report::Measurement;
+use crate::{
+    child::{self, Script},
+    report::Measurement,
+};
 
 /// What Spark runs; `crates/bench/spark/nexmark.py`.
 const SPARK_SCRIPT: &str = include_str!("../../spark/nexmark.py");
-/// Lines of a failed process's messages that are shown: a stack trace of Java ends with its cause.
-const SHOWN: usize = 20;
 
 /// How to start a run of each engine.
 pub struct Children {
     program: PathBuf,
-    spark: Option<Spark>,
-}
-
-struct Spark {
-    python: PathBuf,
-    script: PathBuf,
-    // Holds the script.
-    _folder: TempDir,
+    spark: Option<Script>,
 }
 
 impl Children {
@@ -37,11 +29,10 @@ impl Children {
     /// # Errors
     /// `Unavailable` if the program is not known or the script cannot be written.
     pub fn prepare(python: Option<&Path>) -> Result<Self> {
-        let program = std::env::current_exe()
-            .map_err(|e| Error::unavailable("cannot find this program's file").with_source(e))?;
+        let script = python.map(|it| Script::prepare(it, "nexmark.py", SPARK_SCRIPT));
         Ok(Self {
-            program,
-            spark: python.map(Spark::prepare).transpose()?,
+            program: child::this_program()?,
+            spark: script.transpose()?,
         })
     }
 
@@ -58,22 +49,9 @@ impl Children {
     ) -> Result<Measurement> {
         let subject = format!("{} with {engine}", comparison.name);
         let (program, arguments) = self.command(engine, comparison.query, input)?;
-        let ended = Command::new(&program)
-            .args(arguments)
-            .output()
-            .map_err(|e| {
-                Error::unavailable(format!("{subject}: cannot start {}", program.display()))
-                    .with_source(e)
-            })?;
-        if !ended.status.success() {
-            let messages = String::from_utf8_lossy(&ended.stderr);
-            return Err(Error::unavailable(format!(
-                "{subject} failed ({}):\n{}",
-                ended.status,
-                last_lines(&messages)
-            )));
-        }
-        parse(&String::from_utf8_lossy(&ended.stdout)).map_err(|e| e.context(subject))
+        child::output(Command::new(&program).args(arguments))
+            .and_then(|printed| child::measurement(&printed))
+            .map_err(|e| e.context(subject))
     }
 
     fn command(
@@ -119,43 +97,11 @@ impl Children {
                         &CORES.to_string(),
                     ],
                 );
-                arguments.insert(0, spark.script.clone().into_os_string());
+                arguments.insert(0, spark.file.clone().into_os_string());
                 (spark.python.clone(), arguments)
             }
         })
     }
-}
-
-impl Spark {
-    fn prepare(python: &Path) -> Result<Self> {
-        let failed = |e| Error::unavailable("cannot write the script for Spark").with_source(e);
-        let folder = tempfile::tempdir().map_err(failed)?;
-        let script = folder.path().join("nexmark.py");
-        fs::write(&script, SPARK_SCRIPT).map_err(failed)?;
-        Ok(Self {
-            python: python.to_owned(),
-            script,
-            _folder: folder,
-        })
-    }
-}
-
-/// The measurement among what a process printed.
-fn parse(output: &str) -> Result<Measurement> {
-    let mut lines = output.lines().filter(|line| line.starts_with('{'));
-    let line = lines
-        .next()
-        .ok_or_else(|| Error::data("expected a line of JSON, found none"))?;
-    if lines.next().is_some() {
-        return Err(Error::data("expected one line of JSON, found more"));
-    }
-    serde_json::from_str(line)
-        .map_err(|e| Error::data(format!("expected a measurement, found {line}")).with_source(e))
-}
-
-fn last_lines(text: &str) -> String {
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(SHOWN)..].join("\n")
 }
 
 #[cfg(test)]
@@ -168,19 +114,6 @@ mod tests {
             folder: PathBuf::from("data set"),
             files_per_trigger: 4,
         }
-    }
-
-    #[test]
-    fn one_measurement_is_expected() {
-        let line =
-            r#"{"engine": "spark-4.3.0-hdfs", "rows": 7, "trigger_ms_p50": 12, "rows_out": null}"#;
-        let measured = parse(&format!("WARN something\n{line}\n")).unwrap();
-        assert_eq!(measured.rows, 7);
-        assert_eq!(measured.trigger_ms_p50, Some(12.0));
-        assert_eq!(measured.rows_out, None);
-        assert!(parse("").is_err());
-        assert!(parse(&format!("{line}\n{line}")).is_err());
-        assert!(parse("{}x").is_err());
     }
 
     #[test]
@@ -228,13 +161,5 @@ mod tests {
             "{error}"
         );
         assert!(error.message().contains("/nobody/has"), "{error}");
-    }
-
-    #[test]
-    fn of_long_messages_the_end_is_shown() {
-        let text: Vec<_> = (0..100).map(|i| i.to_string()).collect();
-        let shown = last_lines(&text.join("\n"));
-        assert_eq!(shown.lines().count(), SHOWN);
-        assert!(shown.ends_with("99"));
     }
 }

@@ -2,8 +2,9 @@
 
 use headwater_core::{Clock, Result};
 
-use super::{Finding, Measured, Options, Point, Target, verdict::spread};
+use super::{Finding, Measured, Options, Point, Target};
 use crate::state_size::{self, EpochCost, Operator};
+use crate::verdict::spread;
 
 /// How much slower the slowest size may be than the fastest.
 const FLAT: f64 = 1.5;

@@ -10,7 +10,8 @@ use headwater_core::{
 };
 use headwater_log::store::LocalStorage;
 
-use super::{Finding, Measured, Options, Point, Target, median, verdict::spread};
+use super::{Finding, Measured, Options, Point, Target, median};
+use crate::verdict::spread;
 
 /// How much longer the largest folder may take than the smallest.
 const FLAT: f64 = 1.5;

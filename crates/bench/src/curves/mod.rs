@@ -15,18 +15,16 @@ mod startup;
 mod threads;
 mod totals;
 mod tumbling;
-mod verdict;
 
 use std::path::PathBuf;
 
 use headwater_core::{Clock, Error, Result};
 use serde::Serialize;
 
-pub use verdict::{Finding, Target, table};
-
 use crate::{
     data::{self, DataSize},
-    report::round,
+    report::{median, round},
+    verdict::{Finding, Target},
 };
 
 /// A measured point, as a line of JSON.
@@ -194,12 +192,6 @@ fn folder() -> Result<tempfile::TempDir> {
     tempfile::tempdir().map_err(|e| Error::unavailable("cannot create a folder").with_source(e))
 }
 
-/// The middle value; zero of none.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
-}
-
 #[cfg(test)]
 mod tests {
     use headwater_core::SystemClock;
@@ -231,11 +223,5 @@ mod tests {
         let error = select(&["memroy".to_owned()]).unwrap_err();
         assert!(error.message().contains("memory"), "{error}");
         assert_eq!(select(&[]).unwrap().len(), CURVES.len());
-    }
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(vec![9.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![]), 0.0);
     }
 }

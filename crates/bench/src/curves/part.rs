@@ -3,15 +3,13 @@
 //! The program starts itself with a request, a line of JSON as argument, and reads the answer, a line of JSON, from
 //! its standard output.
 
-use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::path::PathBuf;
 
 use headwater_core::{Clock, Error, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{memory, threads};
+use crate::child;
 
 /// What to measure.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,23 +59,8 @@ impl Part {
 
     /// Measures in a child.
     pub(super) fn ask<A: DeserializeOwned>(&self) -> Result<A> {
-        let program = std::env::current_exe()
-            .map_err(|e| Error::unavailable("cannot tell where this program is").with_source(e))?;
-        let child = Command::new(&program)
-            .arg("curve-part")
-            .arg(serde_json::to_string(self)?)
-            .stderr(Stdio::inherit())
-            .output();
-        let ended = child.map_err(|e| {
-            Error::unavailable(format!("cannot start {}", program.display())).with_source(e)
-        })?;
-        if !ended.status.success() {
-            return Err(Error::unavailable(format!(
-                "a process that measures {self:?} ended with {}",
-                ended.status
-            )));
-        }
-        Ok(serde_json::from_slice(&ended.stdout)?)
+        child::ask("curve-part", &serde_json::to_string(self)?)
+            .map_err(|error| error.context(format!("measuring {self:?}")))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
@@ -15,6 +15,7 @@ use super::{
     Finding, Measured, Options, Point, Target, median,
     process::{cpu_time, resident},
 };
+use crate::child::{self, Running};
 
 /// Milliseconds from the start of the process to the first commit.
 const MOST_MILLIS: f64 = 150.0;
@@ -61,7 +62,7 @@ struct Started {
 pub(super) fn measure(options: &Options, clock: &dyn Clock) -> Result<Measured> {
     let command = match &options.headwater {
         Some(command) => command.clone(),
-        None => beside_this()?,
+        None => child::beside_this("headwater")?,
     };
     let wait = options.pick(Duration::from_secs(4), Duration::from_millis(20));
     let mut started = Vec::new();
@@ -69,32 +70,6 @@ pub(super) fn measure(options: &Options, clock: &dyn Clock) -> Result<Measured> 
         started.push(start(&command, wait, clock)?);
     }
     Ok(judge(&started))
-}
-
-/// The `headwater` that was built with this program.
-fn beside_this() -> Result<PathBuf> {
-    let this = std::env::current_exe()
-        .map_err(|e| Error::unavailable("cannot tell where this program is").with_source(e))?;
-    let name = format!("headwater{}", std::env::consts::EXE_SUFFIX);
-    let beside = this.with_file_name(name);
-    if beside.is_file() {
-        return Ok(beside);
-    }
-    Err(Error::invalid(format!(
-        "there is no {}: build it with `cargo build --bin headwater`, or name it with --headwater",
-        beside.display()
-    )))
-}
-
-/// Ends the process when it goes out of scope, whatever happens in between.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn start(command: &Path, wait: Duration, clock: &dyn Clock) -> Result<Started> {
@@ -112,7 +87,8 @@ fn start(command: &Path, wait: Duration, clock: &dyn Clock) -> Result<Started> {
     let set = |name: &str, place: &Path| format!("{name}={}", place.display());
 
     let begun = clock.monotonic();
-    let child = Command::new(command)
+    let mut program = Command::new(command);
+    program
         .arg("run")
         .arg(&file)
         .args(["--set", &set("INPUT", &input)])
@@ -121,19 +97,11 @@ fn start(command: &Path, wait: Duration, clock: &dyn Clock) -> Result<Started> {
         .arg(folder.path().join("checkpoints"))
         .args(["--progress", "none"])
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn();
-    let mut child = Running(child.map_err(|e| {
-        Error::unavailable(format!("cannot start {}", command.display())).with_source(e)
-    })?);
+        .stdout(Stdio::null());
+    let mut child = Running::start(&mut program)?;
     let process = child.0.id().to_string();
     while !commit.is_file() {
-        if let Ok(Some(ended)) = child.0.try_wait() {
-            return Err(Error::internal(format!(
-                "{} ended with {ended} before its first commit",
-                command.display()
-            )));
-        }
+        child.expect_alive("its first commit")?;
         if clock.monotonic() - begun > PATIENCE {
             return Err(Error::unavailable(format!(
                 "{} has not committed within {} s",

@@ -27,7 +27,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(
+    pub(crate) fn new(
         what: impl Into<String>,
         measured: f64,
         unit: &'static str,
@@ -61,13 +61,16 @@ impl fmt::Display for Target {
     }
 }
 
-/// A Markdown table of findings, a line each, with the curve that each belongs to.
-pub fn table<'a>(findings: impl IntoIterator<Item = (&'a str, &'a Finding)>) -> String {
+/// A Markdown table of findings, a line each, with what each belongs to: something of the kind that `first` names.
+pub fn table<'a>(
+    first: &str,
+    findings: impl IntoIterator<Item = (&'a str, &'a Finding)>,
+) -> String {
     let mut lines = vec![
-        "| curve | figure | measured | target | met |".to_owned(),
+        format!("| {first} | figure | measured | target | met |"),
         "| --- | --- | --- | --- | --- |".to_owned(),
     ];
-    for (curve, finding) in findings {
+    for (subject, finding) in findings {
         let met = match finding.is_met() {
             Some(true) => "yes",
             Some(false) => "no",
@@ -75,7 +78,7 @@ pub fn table<'a>(findings: impl IntoIterator<Item = (&'a str, &'a Finding)>) -> 
         };
         let (measured, unit) = (short(finding.measured), finding.unit);
         lines.push(format!(
-            "| {curve} | {} | {measured} {unit} | {} | {met} |",
+            "| {subject} | {} | {measured} {unit} | {} | {met} |",
             finding.what, finding.target
         ));
     }
@@ -94,7 +97,7 @@ fn short(value: f64) -> String {
 }
 
 /// The largest of some figures over the smallest: 1 for a line that is flat.
-pub(super) fn spread(values: impl IntoIterator<Item = f64> + Clone) -> f64 {
+pub(crate) fn spread(values: impl IntoIterator<Item = f64> + Clone) -> f64 {
     let largest = values.clone().into_iter().fold(f64::NAN, f64::max);
     largest / values.into_iter().fold(f64::NAN, f64::min)
 }
@@ -121,7 +124,7 @@ mod tests {
             Finding::new("speed-up", 1.85, "", Target::AtLeast(1.7)),
             Finding::new("rows", 0.25, "", Target::Told),
         ];
-        let table = table(findings.iter().map(|finding| ("c", finding)));
+        let table = table("curve", findings.iter().map(|finding| ("c", finding)));
         let lines: Vec<_> = table.lines().skip(2).collect();
         assert_eq!(
             lines,
