@@ -15,7 +15,8 @@ be a field of a struct: `window.start`.
 Files may be published meanwhile: readers list the folder one after the other, so a later one may see more rows.
 A reader that fails is reported with its "error" in place of the numbers, and the exit code is 1. Polars refuses a
 folder (but not a glob) in which anything but Parquet files lies, staged files too: that is reported as "refused",
-and is no failure while a query runs.
+and is no failure while a query runs. It looks at each file after it has listed them all, so that a staged file that was
+published in between is not found any more: that is "refused" too.
 """
 
 import argparse
@@ -77,6 +78,10 @@ def has_other_files(folder):
     return any(found.size and not found.path.endswith(".parquet") for found in files.get_file_info(selector))
 
 
+def stages_files(folder):
+    return not is_s3(folder) and os.path.isdir(os.path.join(folder, "_headwater", "staging"))
+
+
 def duckdb_glob(folder):
     connection = duckdb.connect()
     # The zone in which timestamps come out; rows are compared in UTC.
@@ -122,6 +127,9 @@ def polars_folder(folder):
     except (polars.exceptions.PolarsError, OSError) as error:
         # In a bucket it does not look at the names first.
         if is_s3(folder) and has_other_files(folder):
+            raise NotOnlyParquet(str(error)) from error
+        # It does not say which file is gone. That no file of the output goes is what the reader by glob is for.
+        if isinstance(error, FileNotFoundError) and stages_files(folder):
             raise NotOnlyParquet(str(error)) from error
         raise
 

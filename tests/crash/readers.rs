@@ -133,3 +133,24 @@ impl Drop for OtherReaders {
         let _ = self.process.wait();
     }
 }
+
+/// A link to nothing is what a reader finds that listed a staged file just before it was published.
+#[cfg(unix)]
+#[test]
+fn a_staged_file_that_is_gone_when_it_is_looked_at_is_no_failure_of_a_reader() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let staging = folder.path().join("_headwater/staging");
+    std::fs::create_dir_all(&staging).expect("a folder");
+    super::input::write(folder.path(), &super::input::rows(1, 5, 0));
+    std::os::unix::fs::symlink("gone", staging.join("tmp-1")).expect("a link");
+    let mut others = OtherReaders::start();
+    let text = folder.path().to_str().expect("a path in UTF-8");
+    let saw = others.read(text, &["time", "key"]);
+    assert!(saw["polars_folder"].get("refused").is_some(), "{saw:?}");
+    others.see_nothing_twice(text, &["time", "key"]);
+
+    // One of the output itself that is gone stays a failure.
+    std::os::unix::fs::symlink("gone", folder.path().join("part-9.parquet")).expect("a link");
+    let saw = others.read(text, &["time", "key"]);
+    assert!(saw["polars_glob"].get("error").is_some(), "{saw:?}");
+}
