@@ -99,6 +99,42 @@ async fn an_epoch_whose_commit_record_was_lost_is_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_number_is_found_though_it_was_kept_beside_another_topic_meanwhile() {
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    let topic = broker.topic("moved", 2).await;
+    let (one, other) = (
+        broker.topic("beside", 1).await,
+        broker.topic("beside", 1).await,
+    );
+    let world = world();
+    let memory: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let beside = |name: &str, checkpoint: &Arc<dyn Storage>| {
+        let more = [("transactionTopic", name)];
+        query_with(&world, broker, &topic, checkpoint, &more).expect("a query")
+    };
+    let mut driver = Driver::start(beside(&one, &memory))
+        .await
+        .expect("it starts");
+    driver.step().await.expect("an epoch");
+    driver.shut_down().await;
+    // The number moves, and the run dies with an epoch in Kafka that its checkpoint does not know.
+    let failing = FailingStorage::new(Arc::clone(&memory));
+    failing.fail_once(Fault::DiskFull, |operation, path| {
+        operation == Operation::Create && path.starts_with("commits/") && path.contains("0001")
+    });
+    let failing: Arc<dyn Storage> = Arc::new(failing);
+    run(beside(&other, &failing))
+        .await
+        .expect_err("the record cannot be written");
+    assert_eq!(values(broker, &topic), ["a=1", "b=2", "c=4"]);
+    // It moves back.
+    run(beside(&one, &memory)).await.expect("it goes on");
+    assert_eq!(values(broker, &topic), ALL);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_epoch_is_aborted_and_written_by_the_next_run() {
     let Some(broker) = Broker::shared() else {
         return;

@@ -54,7 +54,8 @@ impl std::fmt::Debug for Marks {
 }
 
 impl Marks {
-    /// Finds the place of a sink's number and reads it. Blocks.
+    /// Finds the place of a sink's number, beside this topic from now on, and reads it: beside the topic where it was
+    /// kept before, if that is known. Blocks.
     ///
     /// # Errors
     /// `Unavailable` if the cluster does not answer, `Invalid` if it refuses.
@@ -62,6 +63,7 @@ impl Marks {
         settings: &ClientSettings,
         group: &str,
         topic: &str,
+        kept_at: Option<&str>,
     ) -> Result<(Self, Option<Mark>)> {
         let settings = settings.config(
             &[],
@@ -83,16 +85,16 @@ impl Marks {
             trouble,
             member,
         };
-        let mark = marks.ask(&asking)?;
+        let mark = marks.ask(&asking, kept_at.unwrap_or(topic))?;
         Ok((marks, mark))
     }
 
     /// Reads the number again. Blocks.
     pub(super) fn read(&self) -> Result<Option<Mark>> {
-        self.ask(&client(&self.settings, &self.trouble)?)
+        self.ask(&client(&self.settings, &self.trouble)?, &self.topic)
     }
 
-    fn ask(&self, asking: &BaseConsumer<Context>) -> Result<Option<Mark>> {
+    fn ask(&self, asking: &BaseConsumer<Context>, topic: &str) -> Result<Option<Mark>> {
         let what = format!(
             "sink 'kafka' cannot read the number of its last epoch from the consumer group '{}'",
             self.group
@@ -100,7 +102,7 @@ impl Marks {
         let mut tries = 1;
         let found = loop {
             let mut wanted = TopicPartitionList::new();
-            wanted.add_partition(&self.topic, PARTITION);
+            wanted.add_partition(topic, PARTITION);
             match asking.committed_offsets(wanted, ANSWER) {
                 // The coordinator moves, above all while a cluster is young.
                 Err(error) if is_passing(&error) && tries < QUESTIONS => {
@@ -113,7 +115,7 @@ impl Marks {
         };
         let failed = |error: KafkaError| errors::of_call(&what, &error, &self.trouble);
         let found = found.map_err(failed)?;
-        let Some(found) = found.find_partition(&self.topic, PARTITION) else {
+        let Some(found) = found.find_partition(topic, PARTITION) else {
             return Ok(None);
         };
         found.error().map_err(failed)?;

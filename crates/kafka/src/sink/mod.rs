@@ -4,7 +4,7 @@
 //! * `columns`, `messages`: which column is what, and the rows of a batch as messages.
 //! * `producer`, `deliveries`: librdkafka's producer, fed by tasks and waited for by tasks.
 //! * `delivering`: at least once.
-//! * `transactional`, `decide`, `marks`: exactly once. Each epoch is a transaction that carries the epoch's number.
+//! * `transactional`, `decide`, `marks`, `notes`: exactly once. Each epoch is a transaction that carries the epoch's number.
 //! * `errors`: what goes wrong, in words.
 
 mod columns;
@@ -14,6 +14,7 @@ mod delivering;
 mod errors;
 mod marks;
 mod messages;
+mod notes;
 mod options;
 mod producer;
 mod provider;

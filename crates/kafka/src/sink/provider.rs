@@ -13,9 +13,10 @@ use super::{
     delivering::DeliveringSink,
     errors,
     marks::{Marks, again},
+    notes::Notes,
     options::{Guarantee, SinkOptions},
     producer::{Producer, TRANSACTION, blocking},
-    transactional::{NOTE, Parts, TransactionalSink},
+    transactional::{Parts, TransactionalSink},
 };
 
 /// How long the coordinator of transactions may take; the first one of a cluster takes longest.
@@ -121,7 +122,8 @@ impl KafkaSinkProvider {
         when_unknown: WhenUnknown,
         context: SinkContext,
     ) -> Result<TransactionalSink> {
-        let was_marked = context.storage.read(NOTE).await?.is_some();
+        let notes = Notes::read(context.storage.as_ref()).await?;
+        let kept_at = notes.last_topic().map(str::to_owned);
         let decided = [
             ("transactional.id", keeper.id.clone()),
             (TRANSACTION, keeper.longest.as_millis().to_string()),
@@ -143,7 +145,7 @@ impl KafkaSinkProvider {
                 );
                 errors::of_call(&what, &error, producer.trouble())
             })?;
-            Marks::open(&asking, &keeper.id, &keeper.topic)
+            Marks::open(&asking, &keeper.id, &keeper.topic, kept_at.as_deref())
         });
         let (marks, mark) = opened.await?;
         Ok(TransactionalSink::new(Parts {
@@ -152,7 +154,7 @@ impl KafkaSinkProvider {
             producer,
             marks: Arc::new(marks),
             mark,
-            was_marked,
+            notes,
             when_unknown,
             longest,
             storage: context.storage,

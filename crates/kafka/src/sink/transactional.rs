@@ -8,7 +8,6 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::TryStreamExt;
 use headwater_core::{
     BatchStream, Clock, Epoch, EpochWrite, Error, ErrorKind, PartWrite, PreparedPart, Result,
@@ -23,11 +22,9 @@ use super::{
     decide::{Author, Decision, Facts, Mark, WhenUnknown, decide},
     errors,
     marks::Marks,
+    notes::{Note, Notes},
     producer::{Producer, blocking},
 };
-
-/// The note in the checkpoint that this sink has a mark in Kafka.
-pub(super) const NOTE: &str = "kafka-transactions.json";
 
 /// A mark that is older is written again before anything else, so that the broker does not forget it while an epoch is
 /// in doubt. (A broker forgets after 7 days, unless it is told otherwise.)
@@ -43,7 +40,7 @@ pub(super) struct Parts {
     pub(super) producer: Arc<Producer>,
     pub(super) marks: Arc<Marks>,
     pub(super) mark: Option<Mark>,
-    pub(super) was_marked: bool,
+    pub(super) notes: Notes,
     pub(super) when_unknown: WhenUnknown,
     pub(super) longest: Duration,
     pub(super) storage: Arc<dyn Storage>,
@@ -71,8 +68,7 @@ struct State {
     mark: Option<Mark>,
     /// When this run wrote it.
     marked_at: Option<Duration>,
-    /// The checkpoint has the note.
-    was_marked: bool,
+    notes: Notes,
     /// The last epoch that this run has published.
     published: Option<Epoch>,
     attempt: Option<Attempt>,
@@ -122,7 +118,7 @@ impl TransactionalSink {
             state: Mutex::new(State {
                 mark: parts.mark,
                 marked_at: None,
-                was_marked: parts.was_marked,
+                notes: parts.notes,
                 published: None,
                 attempt: None,
             }),
@@ -144,7 +140,7 @@ impl TransactionalSink {
             epoch: write.epoch,
             run: write.run,
             mark: state.mark,
-            was_marked: state.was_marked,
+            was_marked: state.notes.is_any(),
             is_first_attempt: write
                 .epoch
                 .previous()
@@ -229,14 +225,11 @@ impl TransactionalSink {
             state.mark = Some(mark);
             state.marked_at = Some(now);
         }
-        if !state.was_marked {
-            let note = json!({ "group": self.marks.group(), "topic": self.marks.topic() });
-            self.storage
-                .create(NOTE, Bytes::from(note.to_string()))
-                .await?;
-            state.was_marked = true;
-        }
-        Ok(())
+        let note = Note {
+            group: self.marks.group().to_owned(),
+            topic: self.marks.topic().to_owned(),
+        };
+        state.notes.add(self.storage.as_ref(), note).await
     }
 
     async fn begin(&self, write: &EpochWrite) -> Result<()> {
