@@ -1,29 +1,20 @@
 //! Finds out what a source can offer: gathers what the cluster says, and decides.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use headwater_core::{CreateOutcome, Error, Increment, Offset, Result, Storage};
-use serde_json::{Value, json};
+use headwater_core::{Offset, Result, Storage};
 
 use super::{
-    OWNER,
-    bounds::{Bound, NoSuchTime, Wanted},
+    bounds::{Bound, NoSuchTime},
+    initial,
     loss::{GoOn, Loss},
-    plan::{self, Limits},
+    offer::{Offer, offered},
+    plan,
     positions::{Positions, TopicPartition},
     shared::Shared,
-    splits,
     subscription::Topics,
 };
 
-/// The object in the source's folder that says where the query began.
-const INITIAL_OBJECT: &str = "initial-offsets.json";
-const INITIAL_VERSION: u64 = 1;
 /// How old what is known of the topics may be, unless the user says so with `kafka.metadata.max.age.ms`.
 const METADATA_AGE: Duration = Duration::from_secs(30);
 
@@ -43,42 +34,6 @@ pub(crate) struct Discovering {
     ending: Option<Positions>,
 }
 
-/// What is offered.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Offer {
-    /// `None`: nothing.
-    pub(crate) increment: Option<Increment>,
-    /// Where the offer ends.
-    pub(crate) end: Positions,
-    /// Where the partitions end.
-    pub(crate) latest: Positions,
-    /// There is more than the limits allow.
-    pub(crate) has_more: bool,
-    /// There is less than `minOffsetsPerTrigger`.
-    pub(crate) waits_for_more: bool,
-    /// Where the next offer will end, if that was said: see [`Self::peek`].
-    pub(crate) peeked: Option<Positions>,
-}
-
-impl Offer {
-    /// Where the next offer ends that begins at `start`, by what is known now; the next one keeps to it if it can. `None`
-    /// if this one was not limited, since what has come meanwhile is not known, and if so little is left that it may be
-    /// waited for more.
-    pub(crate) fn peek(
-        &mut self,
-        start: &Positions,
-        limits: &Limits,
-        limit: Option<u64>,
-    ) -> Option<&Positions> {
-        let left = start.distance(&self.latest);
-        let may_wait = limits.min.is_some_and(|least| left < least.offsets);
-        if !self.has_more || *start != self.end || may_wait {
-            return None;
-        }
-        Some(&*self.peeked.insert(plan::ends(start, &self.latest, limit)))
-    }
-}
-
 impl Discovering {
     /// Finds out where the query begins: as it was when it first started.
     pub(crate) async fn begin(
@@ -86,13 +41,7 @@ impl Discovering {
         topics: Topics,
         storage: &dyn Storage,
     ) -> Result<Self> {
-        let initial = match stored(storage).await? {
-            Some(initial) => initial,
-            None => {
-                let initial = initial(&shared, &topics).await?;
-                store(storage, initial).await?
-            }
-        };
+        let initial = initial::of_query(&shared, &topics, storage).await?;
         Ok(Self {
             topics_from: shared.clock.monotonic(),
             shared,
@@ -281,7 +230,7 @@ impl Discovering {
         if let Some(known) = &self.ending {
             return Ok(known.clone());
         }
-        let found = resolve(
+        let found = initial::resolve(
             &self.shared,
             &self.partitions(),
             ending,
@@ -300,156 +249,5 @@ impl Discovering {
         }
         self.ending = Some(found.clone());
         Ok(found)
-    }
-}
-
-/// The offer of what lies between two positions.
-fn offered(
-    start: Option<&Positions>,
-    begin: &Positions,
-    end: Positions,
-    latest: Positions,
-) -> Offer {
-    Offer {
-        increment: Some(Increment {
-            end: Offset(end.to_json()),
-            detail: splits::detail(start, begin),
-        }),
-        has_more: end.distance(&latest) > 0,
-        end,
-        latest,
-        ..Offer::default()
-    }
-}
-
-/// Where a query begins that has never run.
-async fn initial(shared: &Shared, topics: &Topics) -> Result<Positions> {
-    let settings = &shared.settings;
-    let missing = settings.subscription.missing(topics);
-    if !missing.is_empty() {
-        return Err(Error::invalid(format!(
-            "{OWNER} finds no {} at the Kafka brokers {}: create what is missing, or change the option {}",
-            missing.join(", "),
-            shared.cluster.servers(),
-            settings.subscription.option()
-        )));
-    }
-    let partitions = settings.subscription.partitions(topics);
-    resolve(
-        shared,
-        &partitions,
-        &settings.starting,
-        "startingOffsets",
-        settings.starting_strategy,
-    )
-    .await
-}
-
-/// The offsets that a bound is.
-async fn resolve(
-    shared: &Shared,
-    partitions: &BTreeSet<TopicPartition>,
-    bound: &Bound,
-    option: &str,
-    no_such_time: NoSuchTime,
-) -> Result<Positions> {
-    let mut positions = Positions::default();
-    let mut questions = BTreeMap::new();
-    for (partition, wanted) in bound.wanted(option, partitions)? {
-        match wanted {
-            Wanted::At(offset) => {
-                positions.0.insert(partition, offset);
-            }
-            Wanted::Ask(offset) => {
-                questions.insert(partition, offset);
-            }
-        }
-    }
-    let mut without = Vec::new();
-    for (partition, answer) in shared.cluster.offsets(questions).await? {
-        match answer {
-            Some(offset) => {
-                positions.0.insert(partition, offset);
-            }
-            None => without.push(partition),
-        }
-    }
-    if let (Some(first), NoSuchTime::Fail) = (without.first(), no_such_time) {
-        return Err(Error::invalid(format!(
-            "{OWNER} finds no message of the time that '{option}' wants in topic '{}', partition {}: all are older; write \
-             an earlier time, or set startingOffsetsByTimestampStrategy to latest",
-            first.topic, first.partition
-        )));
-    }
-    positions.0.extend(shared.cluster.latest(without).await?.0);
-    Ok(positions)
-}
-
-/// What an earlier start of the query has found.
-async fn stored(storage: &dyn Storage) -> Result<Option<Positions>> {
-    let Some(bytes) = storage.read(INITIAL_OBJECT).await? else {
-        return Ok(None);
-    };
-    let damaged = |why: String| {
-        Error::data(format!(
-            "{INITIAL_OBJECT} of {OWNER} in {storage} cannot be read: {why}"
-        ))
-    };
-    let value: Value =
-        serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-    if value.get("version").and_then(Value::as_u64) != Some(INITIAL_VERSION) {
-        return Err(damaged(format!(
-            "expected version {INITIAL_VERSION}, found {}",
-            value.get("version").unwrap_or(&Value::Null)
-        )));
-    }
-    let offsets = value.get("offsets").unwrap_or(&Value::Null);
-    let offsets = Positions::from_json(INITIAL_OBJECT, offsets);
-    offsets
-        .map(Some)
-        .map_err(|error| damaged(error.message().to_owned()))
-}
-
-/// Keeps where the query begins, so that it begins there too if it is started again before its first epoch.
-async fn store(storage: &dyn Storage, initial: Positions) -> Result<Positions> {
-    let value = json!({ "version": INITIAL_VERSION, "offsets": initial.to_json() });
-    let bytes = Bytes::from(value.to_string());
-    match storage.create(INITIAL_OBJECT, bytes).await? {
-        CreateOutcome::Created => Ok(initial),
-        CreateOutcome::AlreadyExists => {
-            let kept = stored(storage).await?;
-            kept.ok_or_else(|| Error::internal(format!("{INITIAL_OBJECT} came and went")))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{super::positions::positions, *};
-
-    #[test]
-    fn only_behind_a_limit_is_known_what_comes_next() {
-        let at = |offset| positions(&[("t", 0, offset), ("t", 1, offset)]);
-        let mut offer = offered(None, &at(0), at(10), at(100));
-        assert!(offer.has_more);
-        let none = Limits::default();
-        assert_eq!(offer.peek(&at(9), &none, Some(20)), None, "elsewhere");
-        let least = |offsets| Limits {
-            min: Some(plan::AtLeast {
-                offsets,
-                max_delay: Duration::MAX,
-            }),
-            ..none
-        };
-        assert_eq!(offer.peek(&at(10), &least(181), Some(20)), None, "waits");
-        assert_eq!(offer.peek(&at(10), &least(180), Some(20)), Some(&at(20)));
-        assert_eq!(offer.peek(&at(10), &none, Some(20)), Some(&at(20)));
-        assert_eq!(offer.peeked, Some(at(20)));
-        let mut last = offered(None, &at(20), at(100), at(100));
-        assert_eq!(
-            last.peek(&at(100), &none, Some(20)),
-            None,
-            "nothing is known beyond"
-        );
     }
 }

@@ -12,7 +12,8 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
     OWNER,
-    discover::{Discovering, Offer},
+    discover::Discovering,
+    offer::Offer,
     positions::Positions,
     progress, reading, rows,
     shared::Shared,
