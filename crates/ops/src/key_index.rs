@@ -1,4 +1,5 @@
-//! The index from keys to slots of the state layer, by DataFusion's `GroupValues`: vectorised, specialised by type.
+//! The index from keys to slots of the state layer: packed keys where that can be, else DataFusion's `GroupValues`, which is
+//! vectorised and specialised by type.
 
 use std::sync::Arc;
 
@@ -10,11 +11,11 @@ use datafusion::{
     },
 };
 use headwater_core::{Error, Result};
-use headwater_state::{KeyIndex, KeyIndexFactory};
+use headwater_state::{KeyIndex, KeyIndexFactory, packed_index};
 
-/// Makes indexes over `GroupValues`.
+/// Makes the index that suits the types of the keys.
 #[derive(Debug)]
-struct GroupValuesFactory;
+struct BySchema;
 
 struct GroupValuesIndex {
     groups: Box<dyn GroupValues>,
@@ -22,11 +23,14 @@ struct GroupValuesIndex {
 
 /// The factory to give to the state layer.
 pub fn key_index_factory() -> Arc<dyn KeyIndexFactory> {
-    Arc::new(GroupValuesFactory)
+    Arc::new(BySchema)
 }
 
-impl KeyIndexFactory for GroupValuesFactory {
+impl KeyIndexFactory for BySchema {
     fn create(&self, keys: &SchemaRef) -> Result<Box<dyn KeyIndex>> {
+        if let Some(packed) = packed_index(keys) {
+            return Ok(packed);
+        }
         let groups = new_group_values(Arc::clone(keys), &GroupOrdering::None).map_err(|error| {
             Error::invalid(format!("these columns cannot be grouped by: {keys}")).with_source(error)
         })?;

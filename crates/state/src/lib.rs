@@ -8,7 +8,8 @@
 //! is.
 //!
 //! Keys are divided into [`KEY_GROUPS`] by a hash of our own, so that the number of partitions may change at a restart.
-//! How keys are looked up in memory is left to a [`KeyIndex`] that the operators bring.
+//! How keys are looked up in memory is left to a [`KeyIndex`] that the operators bring; [`packed_index`] is one for keys of a
+//! few numbers.
 
 mod backend;
 mod block;
@@ -30,6 +31,8 @@ mod locate;
 mod maintain;
 mod manifest;
 mod narrow;
+mod numbers;
+mod packed_index;
 mod pieces;
 mod restore;
 #[cfg(any(test, feature = "test-util"))]
@@ -57,6 +60,7 @@ pub use index::{KeyIndex, KeyIndexFactory};
 pub use key_group::{KEY_GROUPS, key_groups, partition_of};
 pub use keyed::KeyedState;
 pub use manifest::{OperatorFiles, Section, StateFile, StateManifest};
+pub use packed_index::packed_index;
 #[cfg(any(test, feature = "test-util"))]
 pub use row_index::{RowIndex, RowIndexFactory};
 pub use rows::{Emit, Matches, NullKeys, Probe, RowRefs, RowStore, RowsSpec, Within};

@@ -1,7 +1,10 @@
-//! Keys that have come, kept to recognise rows that repeat them.
+//! Keys that came lately, kept to recognise rows that repeat them.
 //!
 //! Only what is certain is said: of two rows with equal keys the second may pass for new, a new one never for repeated.
-//! So hashes that meet by chance, and floats that are equal but not the same bits, need no care.
+//! So hashes that meet by chance, floats that are equal but not the same bits, and keys that came long ago need no care,
+//! and neither time nor memory grows with the number of keys.
+
+use std::collections::VecDeque;
 
 use datafusion::{
     arrow::{
@@ -13,7 +16,12 @@ use datafusion::{
     common::hash_utils::{RandomState, create_hashes},
     error::Result,
 };
-use hashbrown::{HashTable, hash_table::Entry};
+
+/// How many keys are known at most, a power of two: their table of 16 bytes each stays in the cache of a core.
+const KEYS: usize = 32 * 1_024;
+
+/// How many batches are known at most, unless they are so small that their keys are fewer than the table can hold.
+const BATCHES: usize = 64;
 
 /// Whether keys of these types can be compared many at a time.
 pub(super) fn can_be_compared(keys: &Schema) -> bool {
@@ -21,53 +29,102 @@ pub(super) fn can_be_compared(keys: &Schema) -> bool {
     fields.all(|field| !field.data_type().is_nested())
 }
 
-/// The distinct keys of some batches. Grows with them.
-#[derive(Default)]
+/// The last row with a hash, as far as it is known.
+#[derive(Clone, Copy)]
+struct Known {
+    hash: u64,
+    /// The number of its batch.
+    batch: u32,
+    row: u32,
+}
+
+/// Keys of the last batches.
 pub(super) struct KnownKeys {
     random: RandomState,
-    /// Numbers of keys.
-    table: HashTable<u32>,
-    /// By number of a key.
-    hashes: Vec<u64>,
-    /// By number of a key, its batch and its row there.
-    places: Vec<(usize, usize)>,
-    /// The key columns of each batch.
-    batches: Vec<Vec<ArrayRef>>,
+    /// By the low bits of the hash; as many as a power of two.
+    table: Vec<Known>,
+    /// How many rows came.
+    rows: usize,
+    /// The key columns of the last batches.
+    batches: VecDeque<Vec<ArrayRef>>,
+    /// How many rows these have.
+    kept: usize,
+    /// The number of the first of them. None has number 0, so that no entry of an empty table is among them.
+    first: u32,
+}
+
+/// What an entry of an empty table is.
+const NONE: Known = Known {
+    hash: 0,
+    batch: 0,
+    row: 0,
+};
+
+impl Default for KnownKeys {
+    fn default() -> Self {
+        Self {
+            random: RandomState::default(),
+            table: Vec::new(),
+            rows: 0,
+            batches: VecDeque::new(),
+            kept: 0,
+            first: 1,
+        }
+    }
 }
 
 impl KnownKeys {
-    /// Which rows repeat a key that has come, in these rows or before; the keys of the others are known from now on.
+    /// Which rows repeat a key that came lately, in these rows or before; the keys of the others are known from now on.
     pub(super) fn repeated(&mut self, keys: Vec<ArrayRef>) -> Result<BooleanBuffer> {
         let rows = keys.first().map_or(0, |key| key.len());
         let mut hashes = vec![0; rows];
         create_hashes(&keys, &self.random, &mut hashes)?;
-        let batch = self.batches.len();
-        self.batches.push(keys);
+        self.make_room(rows);
+        self.keep(keys, rows);
+        let last = self.batches.len() - 1;
+        let batch = self.first + last as u32;
+        let mask = self.table.len() - 1;
         let (mut met, mut with) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
-        for (row, hash) in hashes.into_iter().enumerate() {
-            let known = &self.hashes;
-            let same = |number: &u32| known[*number as usize] == hash;
-            match self
-                .table
-                .entry(hash, same, |number| known[*number as usize])
-            {
-                Entry::Occupied(number) => {
-                    met.push(row as u32);
-                    with.push(self.places[*number.get() as usize]);
-                }
-                Entry::Vacant(vacant) => {
-                    vacant.insert(self.places.len() as u32);
-                    self.hashes.push(hash);
-                    self.places.push((batch, row));
-                }
+        for (row, hash) in (0..).zip(hashes) {
+            let known = &mut self.table[hash as usize & mask];
+            if known.hash == hash && known.batch >= self.first {
+                met.push(row);
+                with.push(((known.batch - self.first) as usize, known.row as usize));
+            } else {
+                *known = Known { hash, batch, row };
             }
         }
-        let equal = self.equal(batch, &UInt32Array::from(met.clone()), &with)?;
+        let equal = self.equal(last, &UInt32Array::from(met.clone()), &with)?;
         let mut repeated = vec![false; rows];
         for (row, equal) in met.into_iter().zip(&equal) {
             repeated[row as usize] = equal;
         }
         Ok(BooleanBuffer::collect_bool(rows, |row| repeated[row]))
+    }
+
+    /// Makes a batch the last one; forgets those from long ago.
+    fn keep(&mut self, keys: Vec<ArrayRef>, rows: usize) {
+        self.batches.push_back(keys);
+        self.kept += rows;
+        while self.batches.len() > BATCHES && self.kept > KEYS {
+            let first = self.batches.pop_front().unwrap_or_default();
+            self.kept -= first.first().map_or(0, |key| key.len());
+            self.first += 1;
+        }
+    }
+
+    /// Lets the table grow with the rows until it is as large as it may become: an epoch of few rows pays for few.
+    fn make_room(&mut self, rows: usize) {
+        self.rows += rows;
+        let wanted = (2 * self.rows).next_power_of_two().clamp(KEYS / 32, KEYS);
+        if wanted <= self.table.len() {
+            return;
+        }
+        for known in std::mem::replace(&mut self.table, vec![NONE; wanted]) {
+            if known.batch >= self.first {
+                self.table[known.hash as usize & (wanted - 1)] = known;
+            }
+        }
     }
 
     /// Which of these rows of a batch have the keys at these places.
@@ -118,6 +175,25 @@ mod tests {
         assert_eq!(repeated(&mut known, second), [true, false, false, true]);
         let third = batch([Some("b"), Some("a"), None, None], [1, 2, 2, 2]);
         assert_eq!(repeated(&mut known, third), [true, true, false, true]);
+    }
+
+    /// Keys 0, 1, … in batches of 1,000, then once more the first and the last ones.
+    #[test]
+    fn a_key_that_came_long_ago_may_pass_for_new() {
+        let mut known = KnownKeys::default();
+        let keys = |from: i64| -> Vec<ArrayRef> {
+            vec![Arc::new(Int64Array::from_iter_values(from..from + 1_000))]
+        };
+        let batches = BATCHES as i64 + 10;
+        for batch in 0..batches {
+            let repeated = repeated(&mut known, keys(batch * 1_000));
+            assert!(!repeated.contains(&true), "batch {batch}");
+        }
+        assert!(known.batches.len() <= BATCHES && known.kept <= KEYS + 1_000 * BATCHES);
+        assert!(!repeated(&mut known, keys(0)).contains(&true));
+        let last = repeated(&mut known, keys((batches - 1) * 1_000));
+        let found = last.iter().filter(|repeated| **repeated).count();
+        assert!(found > 900, "{found}");
     }
 
     #[test]

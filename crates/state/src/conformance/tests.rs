@@ -1,18 +1,34 @@
-//! The suite, run on the plain row index and storage in memory.
+//! The suite, run on the plain row index, packed keys where they are numbers, and storage in memory.
 
+use arrow::datatypes::SchemaRef;
 use headwater_log::store::MemoryStorage;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
-use crate::{Emit, NullKeys, RowIndexFactory};
+use crate::{Emit, KeyIndex, NullKeys, RowIndexFactory, packed_index};
+
+#[derive(Debug)]
+struct Packed;
+
+impl KeyIndexFactory for Packed {
+    fn create(&self, keys: &SchemaRef) -> Result<Box<dyn KeyIndex>> {
+        packed_index(keys).map_or_else(|| RowIndexFactory.create(keys), Ok)
+    }
+}
 
 fn check(script: &Script) {
+    check_with(script, Arc::new(RowIndexFactory));
+    if matches!(script.keys, KeyKind::Int | KeyKind::NullableInt) {
+        check_with(script, Arc::new(Packed));
+    }
+}
+
+fn check_with(script: &Script, index: Arc<dyn KeyIndexFactory>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
     let storage = Arc::new(MemoryStorage::new());
-    let done = runtime.block_on(run(script, Arc::new(RowIndexFactory), storage));
-    done.unwrap();
+    runtime.block_on(run(script, index, storage)).unwrap();
 }
 
 fn keys() -> impl Strategy<Value = Vec<u16>> {

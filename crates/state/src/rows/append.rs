@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt64Array};
 use headwater_core::{Error, Result};
 
-use super::{RowStore, refs::RowRefs, segment::Segment};
+use super::{RowStore, index::AT_A_TIME, refs::RowRefs, segment::Segment};
 use crate::{
     columns::compact_batch, hash::row_hashes, pieces::by_segment, segments::Buckets,
     spec::batch_of, touched::Place,
@@ -138,10 +138,12 @@ impl RowStore {
     ) -> Result<u32> {
         let segments = &self.segments;
         let is_later = |a: u32, b: u32| segments.get(a).is_later(segments.get(b));
-        let chains = hashes
-            .iter()
-            .map(|hash| self.index.find_or_add(*hash, id, is_later));
-        let chains: Vec<u32> = chains.collect();
+        let mut chains = Vec::with_capacity(hashes.len());
+        for some in hashes.chunks(AT_A_TIME) {
+            self.index.fetch(some.iter().copied());
+            let of_some = some.iter();
+            chains.extend(of_some.map(|hash| self.index.find_or_add(*hash, id, is_later)));
+        }
         let segment = self.segments.get_mut(id);
         let start = segment.push(&self.shape, rows, marked.map(BooleanArray::from).as_ref())?;
         segment.link(&mut self.index, start, &chains);

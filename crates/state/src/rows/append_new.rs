@@ -9,11 +9,14 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array},
     compute::{take, take_arrays},
 };
-use hashbrown::{HashTable, hash_table::Entry};
 use headwater_core::Result;
 
 use super::{Probe, RowStore, Within, equal::rows_equal};
-use crate::{hash::row_hashes, touched::Place};
+use crate::{
+    hash::row_hashes,
+    numbers::{AT_A_TIME, Numbers},
+    touched::Place,
+};
 
 impl RowStore {
     /// Adds the rows whose key no row of the store has, nor an earlier one of these; their numbers, ascending. NULL
@@ -68,13 +71,17 @@ impl RowStore {
             return Ok(unknown);
         }
         let (mut met, mut places): (Vec<u32>, Vec<Place>) = (Vec::new(), Vec::new());
-        for (row, hash) in (0..).zip(hashes) {
-            let first = places.len();
-            self.follow(*hash as u32, Within::Any.bounds(0), &mut places);
-            if places.len() == first {
-                unknown.push(row);
+        let mut rows = 0..;
+        for some in hashes.chunks(AT_A_TIME) {
+            self.index.fetch(some.iter().map(|hash| *hash as u32));
+            for (hash, row) in some.iter().zip(&mut rows) {
+                let first = places.len();
+                self.follow(*hash as u32, Within::Any.bounds(0), &mut places);
+                if places.len() == first {
+                    unknown.push(row);
+                }
+                met.resize(places.len(), row);
             }
-            met.resize(places.len(), row);
         }
         self.counters
             .compared
@@ -108,19 +115,17 @@ fn first_of_each_key(keys: &[ArrayRef], hashes: &[u64], mut rows: Vec<u32>) -> R
     let mut rounds = 0;
     // A round finds the first row of each hash. Only rows whose hash met by chance are left for the next one.
     while !rows.is_empty() {
-        let mut first_of_hash: HashTable<u32> = HashTable::with_capacity(rows.len());
+        let mut first_of_hash = Numbers::with_capacity(rows.len());
         let (mut later, mut their_first) = (Vec::new(), Vec::new());
-        for row in rows {
-            let hash = hashes[row as usize];
-            let same = |first: &u32| hashes[*first as usize] == hash;
-            match first_of_hash.entry(hash, same, |row| hashes[*row as usize]) {
-                Entry::Occupied(first) => {
-                    later.push(row);
-                    their_first.push(*first.get());
-                }
-                Entry::Vacant(vacant) => {
-                    vacant.insert(row);
-                    firsts.push(row);
+        for some in rows.chunks(AT_A_TIME) {
+            first_of_hash.fetch(some.iter().map(|row| hashes[*row as usize] as u32));
+            for row in some {
+                match first_of_hash.get_or_set(hashes[*row as usize] as u32, *row) {
+                    first if first == *row => firsts.push(first),
+                    first => {
+                        later.push(*row);
+                        their_first.push(first);
+                    }
                 }
             }
         }

@@ -11,6 +11,7 @@ use headwater_core::Result;
 
 use super::{
     RowStore,
+    index::AT_A_TIME,
     segment::{Block, Segment},
 };
 use crate::expire::Expired;
@@ -71,9 +72,11 @@ impl RowStore {
         let segment = self.segments.remove(id)?;
         self.rows -= segment.rows;
         let chains: Vec<u32> = segment.own_chains(&self.index).collect();
-        chains
-            .into_iter()
-            .for_each(|chain| self.index.remove(chain));
+        for some in chains.chunks(AT_A_TIME) {
+            self.index
+                .fetch(some.iter().map(|id| self.index.chain(*id).hash));
+            some.iter().for_each(|id| self.index.remove(*id));
+        }
         Some(segment)
     }
 

@@ -8,10 +8,8 @@
 //! Invariant: there is a chain exactly where there is a live row. Nothing here knows keys: rows of a chain may have
 //! different keys whose hashes meet, which callers find out by comparing.
 
-use hashbrown::{HashTable, hash_table::Entry};
-
-/// No chain, or no row.
-pub(crate) const NONE: u32 = u32::MAX;
+use crate::numbers::Numbers;
+pub(crate) use crate::numbers::{AT_A_TIME, NONE};
 
 /// The rows of one segment whose keys have the same hash.
 #[derive(Debug, Clone, Copy)]
@@ -29,24 +27,22 @@ pub(crate) struct Chain {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     /// The chain of each hash that expires last.
-    table: HashTable<u32>,
+    firsts: Numbers,
     chains: Vec<Chain>,
     free: Vec<u32>,
-}
-
-/// Spreads a hash over the bits that the table looks at.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 impl Index {
     /// The chain of this hash that expires last, or [`NONE`].
     #[inline]
     pub(crate) fn first(&self, hash: u32) -> u32 {
-        let found = self
-            .table
-            .find(spread(hash), |id| self.chains[*id as usize].hash == hash);
-        found.copied().unwrap_or(NONE)
+        self.firsts.get(hash)
+    }
+
+    /// Brings what is known of these hashes near, before they are looked up one after the other.
+    #[inline]
+    pub(crate) fn fetch(&self, hashes: impl Iterator<Item = u32>) {
+        self.firsts.fetch(hashes);
     }
 
     #[inline]
@@ -67,16 +63,10 @@ impl Index {
         is_later: impl Fn(u32, u32) -> bool,
     ) -> u32 {
         let chains = &self.chains;
-        let entry = self.table.entry(
-            spread(hash),
-            |id| chains[*id as usize].hash == hash,
-            |id| spread(chains[*id as usize].hash),
-        );
-        let first = match &entry {
-            Entry::Occupied(entry) => *entry.get(),
-            Entry::Vacant(_) => NONE,
-        };
-        let (mut later, mut earlier) = (NONE, first);
+        let id = self.free.last().copied().unwrap_or(chains.len() as u32);
+        let first = self.firsts.get_or_set(hash, id);
+        let is_only = first == id;
+        let (mut later, mut earlier) = (NONE, if is_only { NONE } else { first });
         while earlier != NONE {
             let chain = &chains[earlier as usize];
             if chain.segment == segment {
@@ -87,14 +77,10 @@ impl Index {
             }
             (later, earlier) = (earlier, chain.earlier);
         }
-        let id = self.free.last().copied().unwrap_or(chains.len() as u32);
-        if later == NONE {
-            match entry {
-                Entry::Occupied(mut entry) => *entry.get_mut() = id,
-                Entry::Vacant(entry) => drop(entry.insert(id)),
-            }
-        } else {
+        if later != NONE {
             self.chain_mut(later).earlier = id;
+        } else if !is_only {
+            self.firsts.set(hash, id);
         }
         self.add(Chain {
             hash,
@@ -128,17 +114,10 @@ impl Index {
             self.chain_mut(later).earlier = next;
             return;
         }
-        let chains = &self.chains;
-        let entry = self.table.entry(
-            spread(hash),
-            |id| chains[*id as usize].hash == hash,
-            |id| spread(chains[*id as usize].hash),
-        );
-        match (entry, next) {
-            (Entry::Occupied(entry), NONE) => drop(entry.remove()),
-            (Entry::Occupied(mut entry), next) => *entry.get_mut() = next,
-            (Entry::Vacant(_), NONE) => {}
-            (Entry::Vacant(entry), next) => drop(entry.insert(next)),
+        if next == NONE {
+            self.firsts.remove(hash);
+        } else {
+            self.firsts.set(hash, next);
         }
     }
 
@@ -168,7 +147,7 @@ impl Index {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.table.allocation_size()
+        self.firsts.memory_bytes()
             + self.chains.capacity() * size_of::<Chain>()
             + self.free.capacity() * size_of::<u32>()
     }

@@ -13,7 +13,13 @@ use arrow::{
 };
 use headwater_core::{Error, Result};
 
-use super::{RowStore, equal::rows_equal, index::NONE, refs::RowRefs, segment::Segment};
+use super::{
+    RowStore,
+    equal::rows_equal,
+    index::{AT_A_TIME, NONE},
+    refs::RowRefs,
+    segment::Segment,
+};
 use crate::{hash::row_hashes, touched::Place};
 
 /// What to look up with [`RowStore::probe`].
@@ -232,13 +238,17 @@ impl RowStore {
             }),
         };
         let (mut probe_rows, mut places, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
-        for (row, hash) in hashes.into_iter().enumerate() {
+        for (row, hash) in hashes.iter().enumerate() {
+            if row % AT_A_TIME == 0 {
+                let next = hashes[row..].iter().take(AT_A_TIME);
+                self.index.fetch(next.map(|hash| *hash as u32));
+            }
             if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
                 continue;
             }
             let first = places.len();
             let bounds = probe.within.bounds(probe.rows.start + row);
-            let chains = self.follow(hash as u32, bounds, &mut places);
+            let chains = self.follow(*hash as u32, bounds, &mut places);
             if chains > 1 {
                 self.order_by_age(&mut places[first..], &mut scratch);
             }
