@@ -37,21 +37,28 @@ pub(crate) fn units_per_milli(unit: TimeUnit) -> (i64, i64) {
 }
 
 /// A time in `unit`, floored to milliseconds.
+#[inline]
 pub(crate) fn floor_millis(value: i64, unit: TimeUnit) -> i64 {
-    let (units, millis) = units_per_milli(unit);
-    value.div_euclid(units).saturating_mul(millis)
+    // Each divisor is a constant, so that nothing is divided: this runs for every row.
+    match unit {
+        TimeUnit::Second => value.saturating_mul(1_000),
+        TimeUnit::Millisecond => value,
+        TimeUnit::Microsecond => value.div_euclid(1_000),
+        TimeUnit::Nanosecond => value.div_euclid(1_000_000),
+    }
 }
 
 /// A time in `unit`, raised to the next whole millisecond: `time <= watermark` holds exactly when this does.
+#[inline]
 pub(crate) fn ceil_millis(value: i64, unit: TimeUnit) -> i64 {
-    let (units, millis) = units_per_milli(unit);
-    let floor = value.div_euclid(units);
-    let ceil = if value.rem_euclid(units) == 0 {
-        floor
-    } else {
-        floor + 1
-    };
-    ceil.saturating_mul(millis)
+    match unit {
+        TimeUnit::Second => value.saturating_mul(1_000),
+        TimeUnit::Millisecond => value,
+        TimeUnit::Microsecond => value.div_euclid(1_000) + i64::from(value.rem_euclid(1_000) > 0),
+        TimeUnit::Nanosecond => {
+            value.div_euclid(1_000_000) + i64::from(value.rem_euclid(1_000_000) > 0)
+        }
+    }
 }
 
 /// Passes rows on unchanged and reports the event times among them.

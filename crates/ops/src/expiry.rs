@@ -5,9 +5,9 @@ use std::sync::Arc;
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, PrimitiveArray, StructArray},
-        compute::nullif,
+        compute::{cast, min, nullif},
         datatypes::{
-            ArrowPrimitiveType, DataType, TimeUnit, TimestampMicrosecondType,
+            ArrowPrimitiveType, DataType, Int64Type, TimeUnit, TimestampMicrosecondType,
             TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
         },
     },
@@ -31,11 +31,26 @@ pub struct Expiry {
 impl Expiry {
     /// Milliseconds at which each row expires.
     pub fn millis(&self, columns: &[ArrayRef]) -> Result<Int64Array> {
+        self.of_column(&self.times(columns)?)
+    }
+
+    /// The times that decide.
+    fn times(&self, columns: &[ArrayRef]) -> Result<ArrayRef> {
         let column = &columns[self.column];
-        if let Some(window) = column.as_struct_opt() {
-            return self.of_column(&end_of(window)?);
+        match column.as_struct_opt() {
+            Some(window) => end_of(window),
+            None => Ok(Arc::clone(column)),
         }
-        self.of_column(column)
+    }
+
+    /// When the first of the rows with these times expires; `None` if none ever does. A later time never expires earlier,
+    /// so that only one has to be looked at.
+    fn first(&self, times: &ArrayRef) -> Result<Option<i64>> {
+        let Some(first) = min(cast(times, &DataType::Int64)?.as_primitive::<Int64Type>()) else {
+            return Ok(None);
+        };
+        let first = cast(&Int64Array::from(vec![first]), times.data_type())?;
+        Ok(Some(self.of_column(&first)?.value(0)))
     }
 
     fn of_column(&self, column: &ArrayRef) -> Result<Int64Array> {
@@ -88,15 +103,15 @@ impl Expiry {
         columns: &[ArrayRef],
         watermark: Watermark,
     ) -> Result<Option<BooleanArray>> {
-        let expiry = self.millis(columns)?;
+        let times = self.times(columns)?;
         let limit = watermark.millis();
-        let expired =
-            (0..expiry.len()).any(|row| expiry.is_valid(row) && expiry.value(row) <= limit);
-        Ok(expired.then(|| {
-            BooleanArray::from_iter(
-                (0..expiry.len()).map(|row| Some(expiry.is_null(row) || expiry.value(row) > limit)),
-            )
-        }))
+        if self.first(&times)?.is_none_or(|first| first > limit) {
+            return Ok(None);
+        }
+        let expiry = self.of_column(&times)?;
+        Ok(Some(BooleanArray::from_iter((0..expiry.len()).map(
+            |row| Some(expiry.is_null(row) || expiry.value(row) > limit),
+        ))))
     }
 }
 

@@ -126,9 +126,10 @@ fn rows_and_starts<T: ArrowPrimitiveType<Native = i64>>(
 ) -> (UInt32Array, ArrayRef) {
     let mut rows = Vec::with_capacity(times.len() * usize::try_from(positions).unwrap_or(1));
     let mut starts = Vec::with_capacity(rows.capacity());
+    let last_start = scaled.last_starts();
     for (row, time) in (0_u32..).zip(times.iter()) {
         let Some(time) = time else { continue };
-        let last = scaled.last_start(time);
+        let last = last_start(time);
         for position in 0..positions {
             let start = last.saturating_sub(position * scaled.slide);
             if time < start.saturating_add(scaled.size) {
@@ -149,8 +150,9 @@ fn starts_at<T: ArrowPrimitiveType<Native = i64>>(
     position: i64,
 ) -> (ArrayRef, Option<BooleanArray>) {
     let back = position * scaled.slide;
+    let last_start = scaled.last_starts();
     let starts: PrimitiveArray<T> = times
-        .unary::<_, T>(|time| scaled.last_start(time).saturating_sub(back))
+        .unary::<_, T>(|time| last_start(time).saturating_sub(back))
         .with_data_type(times.data_type().clone());
     let ends_inside = back + scaled.slide <= scaled.size;
     // Only the earliest position of windows that are no multiple of the slide can miss the time.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::{
+    arrow::{array::RecordBatch, compute::concat_batches},
     error::Result,
     execution::TaskContext,
     physical_plan::{
@@ -12,21 +13,28 @@ use datafusion::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Scaled, slice::expand};
-use crate::node::{display_as, no_expressions, node_over, properties};
+use super::{Scaled, combine_slices::Combination, slice::expand};
+use crate::node::{display_as, no_expressions, node_over, properties, rows_after};
 
 /// Replaces each row of a slice by one for each window that holds the slice; rows of windows stay as they are. Which of
-/// both a row is, and which slice or window, says one column.
+/// both a row is, and which slice or window, says one column. Where states can be merged, what meets in a window is, once
+/// the input has ended: it is an aggregation, which gives out all of its rows at its end anyway.
 #[derive(Debug, Clone)]
 pub(super) struct ExpandSlicesExec {
     input: Arc<dyn ExecutionPlan>,
     column: usize,
     scaled: Scaled,
+    combination: Option<Arc<Combination>>,
     properties: Arc<PlanProperties>,
 }
 
 impl ExpandSlicesExec {
-    pub(super) fn new(input: Arc<dyn ExecutionPlan>, column: usize, scaled: Scaled) -> Self {
+    pub(super) fn new(
+        input: Arc<dyn ExecutionPlan>,
+        column: usize,
+        scaled: Scaled,
+        combination: Option<Arc<Combination>>,
+    ) -> Self {
         Self {
             properties: properties(
                 input.schema(),
@@ -36,6 +44,7 @@ impl ExpandSlicesExec {
             input,
             column,
             scaled,
+            combination,
         }
     }
 }
@@ -45,14 +54,32 @@ display_as!(ExpandSlicesExec, |this, f| {
     let column = schema.field(this.column).name();
     write!(
         f,
-        "ExpandSlicesExec: windows={column}, at most {} each",
-        this.scaled.overlapping()
+        "ExpandSlicesExec: windows={column}, at most {} each{}",
+        this.scaled.overlapping(),
+        match this.combination {
+            Some(_) => ", merged",
+            None => "",
+        }
     )
 });
 
+async fn combine(
+    combination: Arc<Combination>,
+    input: SendableRecordBatchStream,
+) -> Result<Vec<RecordBatch>> {
+    let schema = input.schema();
+    let batches: Vec<RecordBatch> = input.try_collect().await?;
+    combination.combine(&concat_batches(&schema, &batches)?)
+}
+
 impl ExecutionPlan for ExpandSlicesExec {
     node_over!("ExpandSlicesExec", [input], |this| {
-        Ok(Arc::new(Self::new(input, this.column, this.scaled)))
+        Ok(Arc::new(Self::new(
+            input,
+            this.column,
+            this.scaled,
+            this.combination.clone(),
+        )))
     });
     no_expressions!();
 
@@ -66,9 +93,12 @@ impl ExecutionPlan for ExpandSlicesExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let (column, scaled) = (self.column, self.scaled);
-        let batches = self
-            .input
-            .execute(partition, context)?
+        let input = self.input.execute(partition, context)?;
+        if let Some(combination) = &self.combination {
+            let work = combine(Arc::clone(combination), input);
+            return Ok(rows_after(self.schema(), work));
+        }
+        let batches = input
             .map(move |batch| expand(&batch?, column, scaled))
             .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
             .try_flatten();

@@ -2,9 +2,12 @@
 
 mod assign;
 mod assign_slices;
+mod combine_slices;
 mod expand_slices;
 mod over_slices;
 mod slice;
+
+use std::cell::Cell;
 
 use datafusion::{
     arrow::datatypes::TimeUnit,
@@ -84,6 +87,24 @@ impl Scaled {
         let into = time.wrapping_sub(self.offset).rem_euclid(self.slide);
         time.saturating_sub(into)
     }
+
+    /// [`Self::last_start`] for one time after the other: one that starts where the last one did, as most do in data that is
+    /// roughly in order, costs no division.
+    fn last_starts(self) -> impl Fn(i64) -> i64 {
+        let last = Cell::new(self.last_start(0));
+        move |time| {
+            let start = last.get();
+            if time >= start && time.abs_diff(start) < self.slide.unsigned_abs() {
+                return start;
+            }
+            let start = self.last_start(time);
+            // Where time begins a window may have no start.
+            if start > i64::MIN {
+                last.set(start);
+            }
+            start
+        }
+    }
 }
 
 /// All window starts of one time, the earliest first; for tests and for the batch form of `window`.
@@ -103,6 +124,8 @@ pub fn window_starts(time_micros: i64, windows: &Windows) -> Vec<i64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SECOND: i64 = 1_000_000;
@@ -112,6 +135,21 @@ mod tests {
             size_micros: size * SECOND,
             slide_micros: slide * SECOND,
             offset_micros: offset * SECOND,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_after_the_other_times_start_where_each_does(
+            slide in 1_i64..50,
+            offset in -10_i64..10,
+            times in prop::collection::vec(prop_oneof![-100_i64..100, Just(i64::MIN), Just(i64::MAX)], 0..100),
+        ) {
+            let scaled = Scaled { size: 2 * slide, slide, offset };
+            let starts = scaled.last_starts();
+            for time in times {
+                prop_assert_eq!(starts(time), scaled.last_start(time), "{}", time);
+            }
         }
     }
 

@@ -10,7 +10,9 @@ use datafusion::{
     },
 };
 
-use super::{Scaled, assign::AssignWindowsExec, expand_slices::ExpandSlicesExec};
+use super::{
+    Scaled, assign::AssignWindowsExec, combine_slices::Combination, expand_slices::ExpandSlicesExec,
+};
 use crate::{
     column_use::{others_look_at, over, passed_by_filter, passed_by_projection},
     late::LateFilterExec,
@@ -42,11 +44,13 @@ pub(crate) fn aggregate_slices(partial: Arc<dyn ExecutionPlan>) -> Result<Arc<dy
             continue;
         }
         if let Some(sliced) = over_slices(aggregate.input(), column, None)? {
+            let combination = Combination::of(aggregate, number, sliced.scaled)?;
             let aggregated = over(&partial, sliced.plan)?;
             return Ok(Arc::new(ExpandSlicesExec::new(
                 aggregated,
                 number,
                 sliced.scaled,
+                combination.map(Arc::new),
             )));
         }
     }

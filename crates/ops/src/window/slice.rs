@@ -24,17 +24,26 @@ impl Scaled {
         self.size > self.slide && self.slide > 1 && self.size % self.slide != 1
     }
 
-    /// The last instant of the slice in which `time` lies.
-    pub(super) fn slice_of(&self, time: i64) -> i64 {
-        let start = self.last_start(time);
+    /// The last instant of the slice in which a time lies, for one time after the other.
+    fn slices(self) -> impl Fn(i64) -> i64 {
+        let last_start = self.last_starts();
         // Ends of windows lie this far behind the starts of others.
         let end = self.size % self.slide;
-        let length = if time.wrapping_sub(start) < end {
-            end
-        } else {
-            self.slide
-        };
-        start.saturating_add(length - 1)
+        move |time| {
+            let start = last_start(time);
+            let length = if time.wrapping_sub(start) < end {
+                end
+            } else {
+                self.slide
+            };
+            start.saturating_add(length - 1)
+        }
+    }
+
+    /// The last instant of the slice in which `time` lies.
+    #[cfg(test)]
+    pub(super) fn slice_of(self, time: i64) -> i64 {
+        self.slices()(time)
     }
 
     /// The start of the earliest window that could hold `time`.
@@ -95,7 +104,7 @@ pub(super) fn expand(
 /// Replaces the times of `batch` by the slices they lie in, as a further column.
 pub(super) fn slices_of(batch: &RecordBatch, time: usize, scaled: Scaled) -> Result<ArrayRef> {
     let column = batch.column(time);
-    let slices: Int64Array = instants(column)?.unary(|time| scaled.slice_of(time));
+    let slices: Int64Array = instants(column)?.unary(scaled.slices());
     times(slices, column.data_type())
 }
 
