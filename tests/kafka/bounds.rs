@@ -1,7 +1,5 @@
 //! Where reading begins and ends, what a row holds, and what is refused.
 
-use datafusion::arrow::array::RecordBatch;
-use futures::{StreamExt, TryStreamExt};
 use headwater::{ErrorKind, prelude::*};
 
 use super::{
@@ -148,39 +146,6 @@ async fn a_topic_is_a_table_between_two_bounds() {
         found.sort();
         let options: Vec<_> = options.collect();
         assert_eq!(found.join(" "), expected, "{options:?}");
-    }
-}
-
-/// As where a limit reads the inputs of a union one after the other.
-#[tokio::test]
-async fn a_scan_ends_while_another_one_of_the_same_topic_stands_still() {
-    let Some(broker) = Broker::shared() else {
-        return;
-    };
-    let topic = broker.topic("scans", 1).await;
-    // More than two batches.
-    let text = "x".repeat(1_000);
-    broker.send_to(&topic, 0, &vec![text.as_str(); 3_000]).await;
-    for pieces in ["1", "2"] {
-        let table = Session::new()
-            .read()
-            .format("kafka")
-            .option("kafka.bootstrap.servers", broker.servers())
-            .option("subscribe", &topic)
-            .option("minPartitions", pieces)
-            .load(None::<&str>)
-            .await
-            .expect("a table");
-        let mut first = table.clone().batches().await.expect("a scan");
-        let some = first.next().await.expect("a batch").expect("rows");
-        assert!(some.num_rows() < 3_000);
-        for _ in 0..2 {
-            let rows = table.clone().collect().await.expect("rows");
-            assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 3_000);
-        }
-        let rest: Vec<RecordBatch> = first.try_collect().await.expect("rows");
-        let rest: usize = rest.iter().map(RecordBatch::num_rows).sum();
-        assert_eq!(some.num_rows() + rest, 3_000);
     }
 }
 

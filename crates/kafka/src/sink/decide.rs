@@ -34,6 +34,16 @@ pub(super) struct Author {
     pub(super) rows: u64,
 }
 
+/// The mark that counts, of that beside the topic where the checkpoint last noted one, and of that beside the present topic
+/// if it is another. A larger one is proof of what is in Kafka; but that beside the present topic may be left from long ago,
+/// so where the noted one is lost nothing is known.
+pub(super) fn newest(noted: Option<Mark>, present: Option<Mark>) -> Option<Mark> {
+    match (noted?, present) {
+        (noted, Some(present)) if present.next > noted.next => Some(present),
+        (noted, _) => Some(noted),
+    }
+}
+
 /// What a person has decided about an epoch of which nothing can be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum WhenUnknown {

@@ -246,3 +246,18 @@ proptest! {
         prop_assert!(never_twice, "{:?} {:?}", refused, world);
     }
 }
+
+#[test]
+fn of_two_places_the_larger_number_counts_unless_the_noted_one_is_lost() {
+    let at = |next| {
+        Some(Mark {
+            next: Epoch(next),
+            by: None,
+        })
+    };
+    assert_eq!(newest(at(5), None), at(5), "it moves for the first time");
+    assert_eq!(newest(at(6), at(3)), at(6), "it moves back");
+    // The checkpoint is older than the topic, or a version before the notes has moved it.
+    assert_eq!(newest(at(5), at(10)), at(10));
+    assert_eq!(newest(None, at(3)), None, "3 may be left from long ago");
+}

@@ -16,7 +16,7 @@ use rdkafka::{
 };
 
 use super::{
-    decide::{Author, Mark},
+    decide::{Author, Mark, newest},
     deliveries::Deliveries,
     errors,
 };
@@ -54,8 +54,8 @@ impl std::fmt::Debug for Marks {
 }
 
 impl Marks {
-    /// Finds the place of a sink's number, beside this topic from now on, and reads it: beside the topic where it was
-    /// kept before, if that is known. Blocks.
+    /// Finds the place of a sink's number, beside this topic from now on, and reads it: also beside the topic where it
+    /// was kept before, if that is known to be another. Blocks.
     ///
     /// # Errors
     /// `Unavailable` if the cluster does not answer, `Invalid` if it refuses.
@@ -85,7 +85,11 @@ impl Marks {
             trouble,
             member,
         };
-        let mark = marks.ask(&asking, kept_at.unwrap_or(topic))?;
+        let present = marks.ask(&asking, topic)?;
+        let mark = match kept_at.filter(|kept_at| *kept_at != topic) {
+            Some(kept_at) => newest(marks.ask(&asking, kept_at)?, present),
+            None => present,
+        };
         Ok((marks, mark))
     }
 
@@ -96,7 +100,7 @@ impl Marks {
 
     fn ask(&self, asking: &BaseConsumer<Context>, topic: &str) -> Result<Option<Mark>> {
         let what = format!(
-            "sink 'kafka' cannot read the number of its last epoch from the consumer group '{}'",
+            "sink 'kafka' cannot read the number of its last epoch beside topic '{topic}' from the consumer group '{}'",
             self.group
         );
         let mut tries = 1;

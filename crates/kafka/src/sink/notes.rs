@@ -1,11 +1,11 @@
 //! Beside which topics the number of the last epoch was kept, as the checkpoint notes it.
 //!
 //! A query may be started with another topic, and the number moves there. A note is durable after a number is in Kafka
-//! beside its topic, and before the first epoch whose number is kept there only. So the newest number is beside the topic
-//! of the last note, or there is none that is newer beside any other.
+//! beside its topic, and before the first epoch whose number is kept there only. So of this checkpoint's own epochs the
+//! newest number is beside the topic of the last note. (Versions before these notes wrote the first one only.)
 
 use bytes::Bytes;
-use headwater_core::{Error, Result, Storage};
+use headwater_core::{CreateOutcome, Error, Result, Storage};
 use serde::{Deserialize, Serialize};
 
 /// The first note. Those that follow have a number: `kafka-transactions-2.json`.
@@ -61,13 +61,25 @@ impl Notes {
     }
 
     /// Notes where the number is now, unless the last note says so.
+    ///
+    /// # Errors
+    /// Those of the storage; `Fenced` if another run has noted another place meanwhile.
     pub(super) async fn add(&mut self, storage: &dyn Storage, note: Note) -> Result<()> {
         if self.last.as_ref() == Some(&note) {
             return Ok(());
         }
         let text = serde_json::to_vec(&note)
             .map_err(|error| Error::internal("a note cannot be written").with_source(error))?;
-        storage.create(&path(self.count), Bytes::from(text)).await?;
+        let path = path(self.count);
+        let created = storage.create(&path, Bytes::from(text.clone())).await?;
+        if created == CreateOutcome::AlreadyExists
+            && storage.read(&path).await?.as_deref() != Some(&text[..])
+        {
+            return Err(Error::fenced(format!(
+                "another run of the query has noted in '{path}' that it keeps the number of its last epoch elsewhere: stop \
+                 one of them"
+            )));
+        }
         self.count += 1;
         self.last = Some(note);
         Ok(())
@@ -83,6 +95,7 @@ fn path(before: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use headwater_core::ErrorKind;
     use headwater_log::MemoryStorage;
 
     use super::*;
@@ -115,6 +128,17 @@ mod tests {
                 .unwrap()
                 .is_some()
         );
+    }
+
+    #[tokio::test]
+    async fn another_run_that_notes_another_place_is_told() {
+        let storage = MemoryStorage::new();
+        let (mut mine, mut other) = (Notes::default(), Notes::default());
+        mine.add(&storage, note("a")).await.unwrap();
+        other.add(&storage, note("a")).await.unwrap();
+        other.add(&storage, note("b")).await.unwrap();
+        let error = mine.add(&storage, note("c")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
     }
 
     #[tokio::test]

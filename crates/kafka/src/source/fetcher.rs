@@ -4,7 +4,7 @@
 //! queues. So the next range is fetched while an epoch runs, and a range that begins where the one before ended needs no
 //! request at all. Only a range that begins elsewhere makes a queue start anew.
 
-use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use headwater_core::{Error, Result};
 use parking_lot::Mutex;
@@ -14,10 +14,7 @@ use rdkafka::{
     error::KafkaResult,
     message::OwnedMessage,
 };
-use tokio::{
-    sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard},
-    time::timeout,
-};
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
 
 use super::{
     cluster::{cut_off, is_out_of_range, nudge, serve},
@@ -32,9 +29,6 @@ const QUEUE_KB: std::ops::RangeInclusive<usize> = 2 << 10..=64 << 10;
 const QUEUED: usize = 800_000;
 const QUEUED_EACH: std::ops::RangeInclusive<usize> = 2_000..=200_000;
 
-/// How long a lane is waited for before asking who has it.
-const HANDOVER: Duration = Duration::from_millis(20);
-
 /// The position of a lane that gives out nothing any more.
 const NOWHERE: i64 = -1;
 
@@ -42,8 +36,6 @@ const NOWHERE: i64 = -1;
 pub(crate) struct Fetcher {
     consumer: Arc<BaseConsumer<Context>>,
     servers: String,
-    /// About how many partitions it fetches at a time.
-    pub(crate) partitions: usize,
     trouble: Trouble,
     // Locked to find a partition's lane.
     lanes: Mutex<BTreeMap<TopicPartition, Arc<Lane>>>,
@@ -58,9 +50,6 @@ pub(crate) struct Lane {
     arrived: Arc<Notify>,
     // Held by the task that reads the partition, as long as it reads.
     standing: Arc<AsyncMutex<Standing>>,
-    /// The offsets that the last reader came for.
-    // Locked to set or copy it.
-    wanted: Mutex<Range<i64>>,
 }
 
 /// Where a lane stands.
@@ -124,20 +113,9 @@ impl Lane {
         self.arrived.notified().await;
     }
 
-    /// Takes the lane for oneself, to read these offsets; waits for whoever reads what comes before. `None` if someone
-    /// reads some of the same: a plan with two scans of a topic may not go on with one before the other has ended.
-    pub(crate) async fn take(&self, wanted: Range<i64>) -> Option<OwnedMutexGuard<Standing>> {
-        loop {
-            let free = timeout(HANDOVER, Arc::clone(&self.standing).lock_owned()).await;
-            let mut read = self.wanted.lock();
-            if let Ok(standing) = free {
-                *read = wanted;
-                return Some(standing);
-            }
-            if read.start < wanted.end && wanted.start < read.end {
-                return None;
-            }
-        }
+    /// Takes the lane for oneself.
+    pub(crate) async fn take(&self) -> OwnedMutexGuard<Standing> {
+        Arc::clone(&self.standing).lock_owned().await
     }
 }
 
@@ -174,7 +152,6 @@ impl Fetcher {
         Ok(Self {
             consumer: Arc::new(consumer),
             servers: settings.servers().to_owned(),
-            partitions,
             trouble,
             lanes: Mutex::default(),
             arrived: Arc::default(),
@@ -189,7 +166,6 @@ impl Fetcher {
                 partition: partition.clone(),
                 arrived: Arc::default(),
                 standing: Arc::default(),
-                wanted: Mutex::default(),
             })
         });
         Arc::clone(lane)

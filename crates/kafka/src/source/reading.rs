@@ -47,7 +47,6 @@ pub(crate) fn read(
         piece,
         shared,
         standing: None,
-        is_spare: false,
         is_done: false,
     };
     Ok(stream::try_unfold(reading, |mut reading| async move {
@@ -67,8 +66,6 @@ struct Reading {
     rows: Rows,
     /// The lane, from the first batch on until the last.
     standing: Option<OwnedMutexGuard<Standing>>,
-    /// Another scan reads the same, with the client that is the first choice.
-    is_spare: bool,
     is_done: bool,
 }
 
@@ -93,7 +90,7 @@ impl Reading {
         let mut standing = match self.standing.take() {
             Some(standing) => standing,
             None => {
-                let standing = self.take_lane().await?;
+                let standing = self.lane.take().await;
                 if standing.queue.is_some() && standing.position == self.piece.start {
                     standing
                 } else {
@@ -115,8 +112,8 @@ impl Reading {
         }
         if !self.is_done {
             self.standing = Some(standing);
-        } else if self.piece.number.is_some() || self.is_spare {
-            // It would fetch what another piece, or scan, has.
+        } else if self.piece.number.is_some() {
+            // It would fetch what another piece has.
             self.fetcher.release(&self.lane, standing).await;
         }
         let (rows, bytes) = (self.rows.len(), self.rows.bytes());
@@ -125,19 +122,6 @@ impl Reading {
             return Ok(None);
         }
         self.rows.take().map(Some)
-    }
-
-    async fn take_lane(&mut self) -> Result<OwnedMutexGuard<Standing>> {
-        let wanted = self.piece.start..self.piece.end;
-        if let Some(standing) = self.lane.take(wanted.clone()).await {
-            return Ok(standing);
-        }
-        let spare = self
-            .shared
-            .spare(self.piece.number, &self.partition, &wanted);
-        let (fetcher, lane, standing) = spare.await?;
-        (self.fetcher, self.lane, self.is_spare) = (fetcher, lane, true);
-        Ok(standing)
     }
 
     /// Takes messages from the queue, as long as there are any and they belong to the piece.

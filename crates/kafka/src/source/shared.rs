@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,12 +11,11 @@ use std::{
 
 use headwater_core::{Clock, Result};
 use parking_lot::Mutex;
-use tokio::sync::OwnedMutexGuard;
 
 use super::{
     OWNER,
     cluster::Cluster,
-    fetcher::{Fetcher, Lane, Standing},
+    fetcher::Fetcher,
     loss::{Loss, named},
     options::Settings,
     positions::TopicPartition,
@@ -94,26 +92,6 @@ impl Shared {
             fetchers.push(Arc::new(fetcher));
         }
         Ok(Arc::clone(&fetchers[number]))
-    }
-
-    /// Another client for the second scan of a partition, beside the one of this number: the first whose lane nobody
-    /// else wants for the same offsets.
-    pub(crate) async fn spare(
-        &self,
-        number: Option<usize>,
-        partition: &TopicPartition,
-        wanted: &Range<i64>,
-    ) -> Result<(Arc<Fetcher>, Arc<Lane>, OwnedMutexGuard<Standing>)> {
-        let partitions = self.fetcher(number)?.partitions;
-        let mut number = number.unwrap_or(0);
-        loop {
-            number += 1;
-            let fetcher = self.fetcher_for(Some(number), partitions)?;
-            let lane = fetcher.lane(partition);
-            if let Some(standing) = lane.take(wanted.clone()).await {
-                return Ok((fetcher, lane, standing));
-            }
-        }
     }
 
     /// Notes what messages weigh.
