@@ -46,6 +46,8 @@ impl Expiry {
     /// When the first of the rows with these times expires; `None` if none ever does. A later time never expires earlier,
     /// so that only one has to be looked at.
     fn first(&self, times: &ArrayRef) -> Result<Option<i64>> {
+        // Of what is no time it is not known either.
+        self.of_column(&times.slice(0, 0))?;
         let Some(first) = min(cast(times, &DataType::Int64)?.as_primitive::<Int64Type>()) else {
             return Ok(None);
         };

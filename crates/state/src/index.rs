@@ -1,6 +1,7 @@
-//! From keys to slots: the one thing about keys that state leaves to others.
+//! From keys to slots: what the operators choose by the types of the keys.
 //!
-//! Comparing and hashing keys in memory is what a query engine does best, so the operators bring its group table.
+//! Keys of a few numbers have an index here ([`crate::packed_index`]). Comparing and hashing others in memory is what a
+//! query engine does best, so the operators bring its group table.
 //! Nothing durable depends on how an index hashes or stores keys: it is rebuilt from the rows at every restore.
 
 use std::fmt::Debug;

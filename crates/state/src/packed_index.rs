@@ -1,8 +1,8 @@
 //! A [`KeyIndex`] for keys of a few numbers, times and truth values: each is packed into one integer.
 //!
-//! Two keys are then compared in one step, a million of them take eight or sixteen megabytes and their table as much again,
-//! and as hashes are computed and slots fetched for some dozens of rows at a time, a large table costs little more than a
-//! small one. Keys with a NULL are rare and have a map of their own.
+//! Two keys are then compared in one step, a million of them take eight or sixteen megabytes beside a table of thirteen to
+//! twenty-six, and as hashes are computed and slots fetched for some dozens of rows at a time, a large table costs little more than a
+//! small one. Keys with a NULL have a map of their own.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
@@ -48,8 +48,16 @@ trait Word: Copy + Eq + Hash + Default + Send + 'static {
     /// With these bits of a column put in at a place where there were none.
     fn with(self, bits: u64, shift: u32) -> Self;
 
+    /// Without what a column put in.
+    fn without(self, bits: u32, shift: u32) -> Self;
+
     /// Spreads it over 32 bits. Multiplying and folding the halves together is what foldhash and wyhash do.
     fn hash32(self, seeds: [u64; 2]) -> u32;
+}
+
+/// This many bits, 64 at most.
+fn mask(bits: u32) -> u64 {
+    u64::MAX >> (64 - bits)
 }
 
 #[inline]
@@ -65,6 +73,10 @@ impl Word for u64 {
         self | bits << shift
     }
 
+    fn without(self, bits: u32, shift: u32) -> Self {
+        self & !(mask(bits) << shift)
+    }
+
     #[inline]
     fn hash32(self, seeds: [u64; 2]) -> u32 {
         fold(self ^ seeds[0], seeds[1])
@@ -75,6 +87,10 @@ impl Word for u128 {
     #[inline]
     fn with(self, bits: u64, shift: u32) -> Self {
         self | Self::from(bits) << shift
+    }
+
+    fn without(self, bits: u32, shift: u32) -> Self {
+        self & !(Self::from(mask(bits)) << shift)
     }
 
     #[inline]
@@ -164,18 +180,15 @@ impl<W: Word> PackedIndex<W> {
                 slots.push(self.intern_word(word.hash32(self.seeds), *word));
                 continue;
             }
-            let (mut word, mut shift) = ([W::default()], 0);
+            let (mut word, mut shift) = (*word, 0);
             for (column, bits) in self.bits.iter().enumerate() {
-                if !is_null(column, row) {
-                    put(&keys[column].slice(row, 1), shift, &mut word);
+                if is_null(column, row) {
+                    word = word.without(*bits, shift);
                 }
                 shift += bits;
             }
             let next = self.keys.len() as u32;
-            let slot = *self
-                .with_null
-                .entry((word[0], null_columns))
-                .or_insert(next);
+            let slot = *self.with_null.entry((word, null_columns)).or_insert(next);
             if slot == next {
                 self.keys.push(W::default());
             }

@@ -20,8 +20,9 @@ use datafusion::{
 /// How many keys are known at most, a power of two: their table of 16 bytes each stays in the cache of a core.
 const KEYS: usize = 32 * 1_024;
 
-/// How many batches are known at most, unless they are so small that their keys are fewer than the table can hold.
+/// How many batches are known at most: of small ones more, as long as their keys are fewer than the table can hold.
 const BATCHES: usize = 64;
+const SMALL_BATCHES: usize = 1_024;
 
 /// Whether keys of these types can be compared many at a time.
 pub(super) fn can_be_compared(keys: &Schema) -> bool {
@@ -29,7 +30,7 @@ pub(super) fn can_be_compared(keys: &Schema) -> bool {
     fields.all(|field| !field.data_type().is_nested())
 }
 
-/// The last row with a hash, as far as it is known.
+/// The last row with a hash that did not repeat one, as far as it is known.
 #[derive(Clone, Copy)]
 struct Known {
     hash: u64,
@@ -106,7 +107,10 @@ impl KnownKeys {
     fn keep(&mut self, keys: Vec<ArrayRef>, rows: usize) {
         self.batches.push_back(keys);
         self.kept += rows;
-        while self.batches.len() > BATCHES && self.kept > KEYS {
+        let is_enough = |batches: usize, kept: usize| {
+            batches > SMALL_BATCHES || batches > BATCHES && kept > KEYS
+        };
+        while is_enough(self.batches.len(), self.kept) {
             let first = self.batches.pop_front().unwrap_or_default();
             self.kept -= first.first().map_or(0, |key| key.len());
             self.first += 1;

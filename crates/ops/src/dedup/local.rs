@@ -1,7 +1,7 @@
 //! Drops the repetitions within one input partition, before rows are exchanged.
 //!
 //! As with the partial step of an aggregation, a row that cannot be the first with its key anyway need not travel. What
-//! is let through is the first row of each key in its partition, so the first of all is among them. Where hardly a row
+//! is let through is the first row of each key in its partition, and maybe some that repeat it, so the first of all is among them. Where hardly a row
 //! is dropped the step is not worth its cost and stands aside.
 
 use std::sync::Arc;
@@ -36,7 +36,7 @@ const ROWS_TO_JUDGE: usize = 64 * 1_024;
 /// Where more than this share of the rows, in percent, is let through the step stands aside.
 const MOST_LET_THROUGH: usize = 80;
 
-/// Lets the first row of each key through in each partition, and counts the others as duplicates of `operator`.
+/// Lets the first row of each key through in each partition, and counts the others that it drops as duplicates of `operator`.
 #[derive(Debug, Clone)]
 pub(super) struct LocalDedupExec {
     input: Arc<dyn ExecutionPlan>,

@@ -2,7 +2,8 @@
 //!
 //! A key is usually in most slices of a window, so that there are far fewer groups of windows than rows that enter them:
 //! merged here they are exchanged and looked up in state once. The other columns of the key are numbered once for all
-//! windows; then a window is gone through slice by slice, and what it has of a key is found by the key's number.
+//! windows; then a window is gone through slice by slice, and what it has of a key is found by the key's number. Rows are
+//! merged in runs of bounded length, since all states of a run are copied once for each window.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -10,6 +11,7 @@ use datafusion::{
     arrow::{
         array::{Array, BooleanArray, Int64Array, RecordBatch, UInt32Array},
         compute::{filter_record_batch, not, take_arrays},
+        datatypes::DataType,
     },
     error::Result,
     physical_plan::aggregates::AggregateExec,
@@ -21,6 +23,9 @@ use super::{
     slice::{instants, times},
 };
 use crate::{accumulate::AggregateLayout, key_index::key_index_factory, runtime::external};
+
+/// Rows that a run puts into windows at most, if it has several batches.
+const RUN: usize = 1 << 20;
 
 /// How the partial rows of an aggregation over slices are merged by window.
 #[derive(Debug)]
@@ -41,8 +46,8 @@ struct ByWindow {
 }
 
 impl Combination {
-    /// That of `partial`, whose grouping column `column` names slices; `None` where states are lists, which are better
-    /// not written twice, or have no accumulators for many groups.
+    /// That of `partial`, whose grouping column `column` names slices; `None` where states are not of fixed width, which
+    /// are better not copied, or have no accumulators for many groups.
     pub(super) fn of(
         partial: &AggregateExec,
         column: usize,
@@ -50,7 +55,8 @@ impl Combination {
     ) -> Result<Option<Self>> {
         let aggregates = partial.aggr_expr();
         let layout = AggregateLayout::of_merged_groups(aggregates, &partial.input_schema())?;
-        let is_possible = !layout.chained()
+        let states = layout.values().fields().iter();
+        let is_possible = states.map(|state| state.data_type()).all(is_narrow)
             && !layout.order_sensitive()
             && aggregates
                 .iter()
@@ -61,6 +67,13 @@ impl Combination {
             keys: partial.group_expr().expr().len(),
             layout,
         }))
+    }
+
+    /// How many rows of slices are merged together.
+    pub(super) fn run(&self) -> usize {
+        RUN / usize::try_from(self.scaled.overlapping())
+            .unwrap_or(RUN)
+            .clamp(1, RUN)
     }
 
     /// Rows of slices as rows of their windows, one for each key in each window; rows of windows stay as they are.
@@ -158,6 +171,11 @@ impl Combination {
     }
 }
 
+/// Whether a value takes a few bytes whatever it is.
+fn is_narrow(state: &DataType) -> bool {
+    state.is_primitive() || matches!(state, DataType::Boolean)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -165,9 +183,7 @@ mod tests {
     use datafusion::{
         arrow::{
             array::{ArrayRef, AsArray, TimestampMillisecondArray},
-            datatypes::{
-                DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMillisecondType,
-            },
+            datatypes::{Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMillisecondType},
         },
         functions_aggregate::{count::count_udaf, min_max::max_udaf},
         physical_expr::{aggregate::AggregateExprBuilder, expressions::col},

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{array::RecordBatch, compute::concat_batches},
-    error::Result,
+    error::{DataFusionError, Result},
     execution::TaskContext,
     physical_plan::{
         ExecutionPlan, PlanProperties, SendableRecordBatchStream, execution_plan::EmissionType,
@@ -14,11 +14,11 @@ use datafusion::{
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Scaled, combine_slices::Combination, slice::expand};
-use crate::node::{display_as, no_expressions, node_over, properties, rows_after};
+use crate::node::{display_as, no_expressions, node_over, properties};
 
 /// Replaces each row of a slice by one for each window that holds the slice; rows of windows stay as they are. Which of
-/// both a row is, and which slice or window, says one column. Where states can be merged, what meets in a window is, once
-/// the input has ended: it is an aggregation, which gives out all of its rows at its end anyway.
+/// both a row is, and which slice or window, says one column. Where states can be merged, what meets in a window is, of a
+/// run of rows at a time.
 #[derive(Debug, Clone)]
 pub(super) struct ExpandSlicesExec {
     input: Arc<dyn ExecutionPlan>,
@@ -63,13 +63,24 @@ display_as!(ExpandSlicesExec, |this, f| {
     )
 });
 
-async fn combine(
-    combination: Arc<Combination>,
-    input: SendableRecordBatchStream,
-) -> Result<Vec<RecordBatch>> {
-    let schema = input.schema();
-    let batches: Vec<RecordBatch> = input.try_collect().await?;
-    combination.combine(&concat_batches(&schema, &batches)?)
+/// The rows of the next run of input batches, merged by window; `None` at the end.
+async fn next_run(
+    combination: &Combination,
+    input: &mut SendableRecordBatchStream,
+) -> Result<Option<Vec<RecordBatch>>> {
+    let (mut batches, mut rows) = (Vec::new(), 0);
+    while rows < combination.run() {
+        let Some(batch) = input.try_next().await? else {
+            break;
+        };
+        rows += batch.num_rows();
+        batches.push(batch);
+    }
+    if batches.is_empty() {
+        return Ok(None);
+    }
+    let run = concat_batches(&input.schema(), &batches)?;
+    combination.combine(&run).map(Some)
 }
 
 impl ExecutionPlan for ExpandSlicesExec {
@@ -95,8 +106,16 @@ impl ExecutionPlan for ExpandSlicesExec {
         let (column, scaled) = (self.column, self.scaled);
         let input = self.input.execute(partition, context)?;
         if let Some(combination) = &self.combination {
-            let work = combine(Arc::clone(combination), input);
-            return Ok(rows_after(self.schema(), work));
+            let start = (Arc::clone(combination), input);
+            let runs = stream::try_unfold(start, |(combination, mut input)| async move {
+                let run = next_run(&combination, &mut input).await?;
+                Ok::<_, DataFusionError>(run.map(|run| (run, (combination, input))))
+            });
+            let batches = runs.map_ok(|run| stream::iter(run.into_iter().map(Ok)));
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(
+                self.schema(),
+                batches.try_flatten(),
+            )));
         }
         let batches = input
             .map(move |batch| expand(&batch?, column, scaled))
