@@ -1,6 +1,6 @@
 //! From keys to slots: what the operators choose by the types of the keys.
 //!
-//! Keys of a few numbers have an index here ([`crate::packed_index`]). Comparing and hashing others in memory is what a
+//! Keys of a few numbers have an index here ([`crate::packed_index()`]). Comparing and hashing others in memory is what a
 //! query engine does best, so the operators bring its group table.
 //! Nothing durable depends on how an index hashes or stores keys: it is rebuilt from the rows at every restore.
 

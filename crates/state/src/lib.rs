@@ -8,7 +8,7 @@
 //! is.
 //!
 //! Keys are divided into [`KEY_GROUPS`] by a hash of our own, so that the number of partitions may change at a restart.
-//! How keys are looked up in memory is left to a [`KeyIndex`] that the operators bring; [`packed_index`] is one for keys of a
+//! How keys are looked up in memory is left to a [`KeyIndex`] that the operators bring; [`packed_index()`] is one for keys of a
 //! few numbers.
 
 mod backend;
