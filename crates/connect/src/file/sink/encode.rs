@@ -11,10 +11,10 @@ use arrow::{
     ipc::writer::FileWriter,
     json::{WriterBuilder as JsonWriterBuilder, writer::LineDelimited},
 };
-use headwater_core::{Error, Result};
-use parquet::arrow::ArrowWriter;
+use headwater_core::{Epoch, Error, Result};
+use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 
-use super::options::SinkOptions;
+use super::{dictionaries::Dictionaries, options::SinkOptions};
 use crate::file::{FileFormat, compression::Gzip};
 
 /// One file being encoded.
@@ -35,20 +35,25 @@ pub(super) trait Encoder: Send {
     fn finish(self: Box<Self>) -> Result<Vec<u8>>;
 }
 
-/// An encoder for rows of `schema`.
+/// An encoder for rows of `schema` of an epoch, of a sink whose files have told `dictionaries`.
 pub(super) fn encoder(
     format: FileFormat,
     schema: &SchemaRef,
     options: &SinkOptions,
+    dictionaries: &Arc<Dictionaries>,
+    epoch: Epoch,
 ) -> Result<Box<dyn Encoder>> {
     Ok(match format {
         FileFormat::Parquet => Box::new(ParquetEncoder {
             writer: ArrowWriter::try_new(
                 Vec::new(),
                 Arc::clone(schema),
-                Some(options.parquet.clone()),
+                Some(dictionaries.properties(&options.parquet, epoch)),
             )
             .map_err(parquet_failed)?,
+            properties: options.parquet.clone(),
+            dictionaries: Arc::clone(dictionaries),
+            epoch,
         }),
         FileFormat::Arrow => Box::new(ArrowEncoder {
             writer: FileWriter::try_new(Vec::new(), schema)?,
@@ -81,6 +86,10 @@ fn parquet_failed(error: parquet::errors::ParquetError) -> Error {
 
 struct ParquetEncoder {
     writer: ArrowWriter<Vec<u8>>,
+    /// Of all files of the sink.
+    properties: WriterProperties,
+    dictionaries: Arc<Dictionaries>,
+    epoch: Epoch,
 }
 
 impl Encoder for ParquetEncoder {
@@ -101,8 +110,11 @@ impl Encoder for ParquetEncoder {
         self.writer.flush().map_err(parquet_failed)
     }
 
-    fn finish(self: Box<Self>) -> Result<Vec<u8>> {
-        self.writer.into_inner().map_err(parquet_failed)
+    fn finish(mut self: Box<Self>) -> Result<Vec<u8>> {
+        let written = self.writer.finish().map_err(parquet_failed)?;
+        self.dictionaries
+            .learn(&written, &self.properties, self.epoch);
+        Ok(self.take())
     }
 }
 

@@ -5,6 +5,7 @@
 //! can never meet files of the attempt that died. Nothing visible is ever changed or removed.
 
 mod complete;
+mod dictionaries;
 mod encode;
 mod naming;
 mod options;

@@ -7,6 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use headwater_core::{PartWrite, Prepared, PreparedWrite, Result, Storage};
 
 use super::{
+    dictionaries::Dictionaries,
     encode::{Encoder, encoder},
     naming::file_name,
     options::SinkOptions,
@@ -25,6 +26,7 @@ pub(super) struct FileKind {
     pub(super) format: FileFormat,
     pub(super) schema: SchemaRef,
     pub(super) options: SinkOptions,
+    pub(super) dictionaries: Arc<Dictionaries>,
     pub(super) storage: Arc<dyn Storage>,
 }
 
@@ -35,7 +37,13 @@ impl FileKind {
             file_name(part, self.format, self.options.gzip)
         );
         Ok(OpenFile {
-            encoder: encoder(self.format, &self.schema, &self.options)?,
+            encoder: encoder(
+                self.format,
+                &self.schema,
+                &self.options,
+                &self.dictionaries,
+                part.write.epoch,
+            )?,
             target: self.storage.prepare(&path, &part.write.owner()).await?,
         })
     }

@@ -161,6 +161,7 @@ impl SinkProvider for FileSinkProvider {
                 format: self.format,
                 schema: Arc::clone(partitioning.file_schema()),
                 options: self.options.clone(),
+                dictionaries: Arc::default(),
                 storage,
             },
             partitioning,
