@@ -16,6 +16,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// Length of a window, in milliseconds.
 const WINDOW: i64 = 10_000;
+/// Distance of windows that overlap, in milliseconds.
+const SLIDE: i64 = 4_000;
 /// How far the watermark stays behind, in milliseconds.
 const DELAY: i64 = 5_000;
 /// Event time between one file and the next, in milliseconds.
@@ -38,6 +40,16 @@ impl Row {
     /// Start of the row's window, in milliseconds.
     fn window(&self) -> i64 {
         self.time.div_euclid(1_000).div_euclid(WINDOW) * WINDOW
+    }
+
+    /// Starts of the windows that overlap and hold the row, in milliseconds.
+    fn sliding_windows(&self) -> Vec<i64> {
+        let millis = self.time.div_euclid(1_000);
+        let last = millis.div_euclid(SLIDE) * SLIDE;
+        (0..)
+            .map(|back| last - back * SLIDE)
+            .take_while(|start| millis < start + WINDOW)
+            .collect()
     }
 }
 
@@ -138,15 +150,34 @@ pub(crate) fn closed_windows(files: &[Vec<Row>]) -> Answer {
 /// As [`closed_windows`], where runs have come to their end before the files of these numbers: with an epoch without
 /// data, after which rows are late against the newest watermark.
 pub(crate) fn closed_windows_in_runs(files: &[Vec<Row>], ends: &[usize]) -> Answer {
-    closed(files, ends, |row, late| row.window() + WINDOW > late)
+    closed(files, ends, |row, late| {
+        let start = row.window();
+        (start + WINDOW > late)
+            .then_some(start)
+            .into_iter()
+            .collect()
+    })
+}
+
+/// As [`closed_windows`], for windows that overlap: a row may be late for some of its windows only.
+pub(crate) fn closed_sliding_windows(files: &[Vec<Row>]) -> Answer {
+    closed(files, &[], |row, late| {
+        let mut starts = row.sliding_windows();
+        starts.retain(|start| start + WINDOW > late);
+        starts
+    })
 }
 
 /// As [`closed_windows`], for windows that are filled by a processor, before which rows are late by their own time.
 pub(crate) fn windows_by_hand(files: &[Vec<Row>]) -> Answer {
-    closed(files, &[], |row, late| row.time > late * 1_000)
+    closed(files, &[], |row, late| {
+        let is_in_time = row.time > late * 1_000;
+        is_in_time.then(|| row.window()).into_iter().collect()
+    })
 }
 
-fn closed(files: &[Vec<Row>], ends: &[usize], is_in_time: fn(&Row, i64) -> bool) -> Answer {
+/// `windows` gives the starts of the windows of a row for which it is not late.
+fn closed(files: &[Vec<Row>], ends: &[usize], windows: fn(&Row, i64) -> Vec<i64>) -> Answer {
     let (mut open, mut closed) = (Answer::new(), Answer::new());
     let (mut late, mut now) = (0, 0);
     for (number, file) in files.iter().enumerate() {
@@ -154,8 +185,8 @@ fn closed(files: &[Vec<Row>], ends: &[usize], is_in_time: fn(&Row, i64) -> bool)
             late = now;
         }
         for row in file {
-            if is_in_time(row, late) {
-                let key = (row.window() * 1_000, row.key.clone());
+            for start in windows(row, late) {
+                let key = (start * 1_000, row.key.clone());
                 let entry = open.entry(key).or_insert_with(|| vec![0, 0]);
                 entry[0] += 1;
                 entry[1] += row.value;

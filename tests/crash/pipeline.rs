@@ -35,6 +35,8 @@ pub(crate) enum Query {
     Stateless,
     /// Tumbling windows with a watermark, in append mode, into Parquet files.
     Windows,
+    /// Windows that overlap, with a watermark, in append mode, into Parquet files.
+    Sliding,
     /// A stream joined with itself, left outer, and tumbling windows over what comes out, into Parquet files.
     Join,
     /// Sessions by key, in append mode, into Parquet files.
@@ -61,6 +63,17 @@ impl Query {
             Self::Windows => table
                 .with_watermark("time", "5 seconds")?
                 .group_by([window(col("time"), "10 seconds"), col("key")])?
+                .agg([
+                    count(lit(1)).alias("rows"),
+                    sum(col("value")).alias("total"),
+                ])?
+                .select_expr(["window.start AS start", "key", "rows", "total"]),
+            Self::Sliding => table
+                .with_watermark("time", "5 seconds")?
+                .group_by([
+                    window(col("time"), "10 seconds").slide("4 seconds"),
+                    col("key"),
+                ])?
                 .agg([
                     count(lit(1)).alias("rows"),
                     sum(col("value")).alias("total"),
@@ -121,6 +134,7 @@ impl Query {
         match self {
             Self::Stateless
             | Self::Windows
+            | Self::Sliding
             | Self::Join
             | Self::Sessions
             | Self::Dedup
@@ -140,6 +154,7 @@ impl Query {
         match self {
             Self::Stateless => input::filtered(files),
             Self::Windows => input::closed_windows(files),
+            Self::Sliding => input::closed_sliding_windows(files),
             Self::Join => input::joined(files),
             Self::Sessions => input::closed_sessions(files),
             Self::Dedup => input::first_for_a_while(files),

@@ -457,6 +457,7 @@ fn what_is_expected_is_what_comes_out_where_nothing_is_cut_off() {
         for query in [
             Query::Stateless,
             Query::Windows,
+            Query::Sliding,
             Query::Join,
             Query::Sessions,
             Query::Dedup,
@@ -475,6 +476,13 @@ fn what_is_expected_is_what_comes_out_where_nothing_is_cut_off() {
 #[test]
 fn windows_into_parquet_files_appear_once_wherever_the_power_fails() {
     assert_survives("windows into Parquet files", &Case::new(Query::Windows, 5));
+}
+
+#[test]
+fn windows_that_overlap_come_out_once_and_whole_wherever_the_power_fails() {
+    let mut case = Case::new(Query::Sliding, 4);
+    case.losses = one_loss;
+    assert_survives("windows that overlap", &case);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! was done; an epoch that was planned and not committed is left to the driver's first step. Nothing that another run
 //! may still commit is discarded here, and nothing is written before the query is known to fit.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
 
 use futures::future::try_join_all;
 use headwater_core::{
@@ -16,7 +16,9 @@ use headwater_log::{
     EpochLog, FolderStorage, LogReader, MemoryStorage, Metadata, OperatorRecord, Planned,
     SourceStep, Start, Started, WatermarkRecord, layout,
 };
-use headwater_ops::{key_index_factory, state_provider::StateProvider};
+use headwater_ops::{
+    aggregate::StatefulAggregateExec, key_index_factory, state_provider::StateProvider,
+};
 use headwater_plan::{PlanSettings, StreamingPlan, plan_stream};
 use headwater_state::{Layouts, StateBackend, StateManifest};
 use tokio::sync::watch;
@@ -124,6 +126,7 @@ impl Driver {
                 no_data_epochs: spec.settings.no_data_epochs,
                 strict_spark: spec.settings.strict_spark,
                 late_rows: spec.late_sink.is_some(),
+                keep_windows: holding_windows(&recorded),
             },
         )
         .await?;
@@ -426,6 +429,16 @@ fn partitions(spec: &QuerySpec, metadata: Option<&Metadata>, state: &StateManife
         .or(recorded)
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
         .max(1)
+}
+
+/// Operators whose recorded state may hold windows that overlap as windows.
+fn holding_windows(state: &StateManifest) -> BTreeSet<String> {
+    let operators = state.operators.iter();
+    let holding = operators.filter(|(_, files)| {
+        // What a store holds was not always recorded.
+        files.stores.is_empty() || StatefulAggregateExec::holds_windows(&files.stores)
+    });
+    holding.map(|(id, _)| id.clone()).collect()
 }
 
 async fn create_sources(

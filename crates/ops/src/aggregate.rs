@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{ArrayRef, AsArray, BooleanArray, Int8Array, RecordBatch, UInt64Array},
+        array::{ArrayRef, AsArray, BooleanArray, Int8Array, Int64Array, RecordBatch, UInt64Array},
         compute::{concat_batches, filter_record_batch, take_arrays},
         datatypes::{DataType, Field, Int64Type, Schema, SchemaRef},
     },
@@ -37,7 +37,7 @@ use crate::{
     binding::{BindEpoch, Bound, EpochBinding},
     dedup::DedupExec,
     distinct::{distinct_spec, distinct_store, new_values},
-    exchange::{TagOriginExec, exchange_by_key, in_order_of_origin},
+    exchange::{TagOriginExec, exchange_by_columns, exchange_by_key, in_order_of_origin},
     expiry::Expiry,
     limit::StreamLimitExec,
     node::{display_as, no_expressions, node_over, properties, rows_after},
@@ -45,12 +45,18 @@ use crate::{
     runtime::{EpochRuntime, external},
     session::SessionAggregateExec,
     state_provider::StateAddress,
-    stores::{expiry_text, with_shown_names},
-    window::{AssignWindowsExec, aggregate_slices},
+    stores::{expiry_text, shown, with_shown_names},
+    window::{AssignWindowsExec, ClosingWindows, SlicedAggregate, Span, aggregate_slices},
 };
 
 /// Name of the store that holds the groups.
 const GROUPS: &str = "groups";
+
+/// Name of that store where it holds slices of windows.
+const SLICES: &str = "slices";
+
+/// Name of the key that names slices.
+const SLICE: &str = "__slice_0";
 
 /// Minimum width of a time bucket of the state: narrower windows share a segment.
 const BUCKET_MILLIS: i64 = 10_000;
@@ -64,6 +70,8 @@ struct Definition {
     keys: usize,
     /// Which key expires, if any.
     expiry: Option<Expiry>,
+    /// How windows end that state has slices of; their column is its last key.
+    closing: Option<ClosingWindows>,
     layout: AggregateLayout,
     /// Whether the last input column counts the rows of each group.
     counted: bool,
@@ -116,6 +124,7 @@ impl StatefulAggregateExec {
                 chained: layout.chained(),
             },
             expiry,
+            closing: None,
             layout,
             counted,
             partial: partial_schema,
@@ -144,15 +153,36 @@ impl StatefulAggregateExec {
 
     /// The same operator with its input exchanged by key over `partitions`. Called once the rest of the physical plan
     /// is final, since DataFusion's own passes would remove a hand-made exchange.
-    pub fn with_exchange(&self, partitions: usize) -> Result<Self> {
+    ///
+    /// Where windows that overlap end with the watermark its state has slices of them, unless it `keeps_windows`: those
+    /// that its checkpoint holds.
+    pub fn with_exchange(&self, partitions: usize, keeps_windows: bool) -> Result<Self> {
         let mut input = Arc::clone(&self.input);
         if self.definition.layout.order_sensitive() {
             input = Arc::new(TagOriginExec::new(input));
         } else {
-            input = windows_in_any_order(aggregate_slices(input)?)?;
+            if let Some(sliced) = aggregate_slices(&input)? {
+                let definition = self
+                    .definition
+                    .in_slices(&sliced)
+                    .filter(|_| !keeps_windows);
+                if let Some(definition) = definition {
+                    let input = windows_in_any_order(Arc::clone(sliced.plan()))?;
+                    let owners = definition.owners();
+                    let input = exchange_by_columns(input, &owners, partitions)?;
+                    return Ok(Self::over(input, Arc::new(definition), self.bound));
+                }
+                input = sliced.in_windows();
+            }
+            input = windows_in_any_order(input)?;
         }
         let input = exchange_by_key(input, self.definition.keys, partitions)?;
         Ok(Self::over(input, Arc::clone(&self.definition), self.bound))
+    }
+
+    /// Whether these recorded stores of an aggregation hold whole windows, which cannot become slices.
+    pub fn holds_windows(stores: &[StoreLayout]) -> bool {
+        stores.iter().any(|store| store.name == GROUPS)
     }
 }
 
@@ -216,20 +246,79 @@ struct Outcome {
 }
 
 impl Definition {
+    /// The same with state that has slices; `None` where windows do not all end, or not together with what is kept of
+    /// them.
+    fn in_slices(&self, sliced: &SlicedAggregate) -> Option<Self> {
+        let expiry = self.expiry.filter(|_| self.mode == OutputMode::Append)?;
+        let closing = sliced.closing_windows(expiry)?;
+        let order = closing.key_order();
+        let slice = order.len() - 1;
+        let keys = order.iter().enumerate().map(|(place, key)| {
+            let field = self.spec.keys.field(*key).clone();
+            Arc::new(if place == slice {
+                field.with_name(SLICE)
+            } else {
+                field
+            })
+        });
+        Some(Self {
+            operator: self.operator.clone(),
+            mode: self.mode,
+            keys: self.keys,
+            expiry: self.expiry,
+            layout: self.layout.clone(),
+            counted: self.counted,
+            spec: StateSpec {
+                keys: Arc::new(Schema::new(keys.collect::<Vec<_>>())),
+                owner_columns: Some(slice),
+                ..self.spec.clone()
+            },
+            closing: Some(closing),
+            partial: Arc::clone(&self.partial),
+            output: Arc::clone(&self.output),
+        })
+    }
+
+    /// Input columns that decide which partition owns a key.
+    fn owners(&self) -> Vec<usize> {
+        match &self.closing {
+            None => (0..self.keys).collect(),
+            Some(closing) => {
+                let mut others = closing.key_order();
+                others.pop();
+                others
+            }
+        }
+    }
+
+    /// Which key of state decides when it expires.
+    fn expiring_key(&self, expiry: Expiry) -> usize {
+        match &self.closing {
+            None => expiry.column,
+            Some(_) => self.spec.keys.fields().len() - 1,
+        }
+    }
+
+    /// When each of these keys expires.
+    fn expiry_of(&self, keys: &[ArrayRef]) -> Result<Option<Int64Array>> {
+        match (&self.closing, self.expiry) {
+            (Some(closing), _) => closing.expiry(keys).map(Some),
+            (None, Some(expiry)) => expiry.millis(keys).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
     /// One epoch of one partition, without I/O.
-    fn run(
-        &self,
-        stores: &mut Stores,
-        partial: &RecordBatch,
-        watermark: Watermark,
-    ) -> Result<Outcome> {
+    fn run(&self, stores: &mut Stores, partial: &RecordBatch, span: Span) -> Result<Outcome> {
         let mut outcome = Outcome::default();
         if partial.num_rows() > 0 {
             self.fold(stores, partial, &mut outcome)?;
         }
-        if self.expiry.is_some() && self.mode != OutputMode::Complete {
+        if let Some(closing) = &self.closing {
+            self.close(closing, stores, span, &mut outcome)?;
+        } else if self.expiry.is_some() && self.mode != OutputMode::Complete {
             let emits = self.mode == OutputMode::Append;
-            let limit = watermark.millis();
+            let limit = span.until;
             let expired = stores.groups.expire(limit, emits).map_err(external)?;
             outcome.removed = expired.removed;
             for store in &mut stores.distinct {
@@ -244,6 +333,36 @@ impl Definition {
         Ok(outcome)
     }
 
+    /// Gives out the windows that end, and forgets the slices that are in no other.
+    fn close(
+        &self,
+        closing: &ClosingWindows,
+        stores: &mut Stores,
+        span: Span,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let Some(needed) = closing.needed(span) else {
+            return Ok(());
+        };
+        let rows = stores.groups.scan_until(needed).map_err(external)?;
+        for columns in closing.close(&rows, span)? {
+            let rows = columns.first().map_or(0, |column| column.len());
+            outcome.output.push(self.output_batch(columns, rows)?);
+        }
+        let expired = stores.groups.expire(span.until, false).map_err(external)?;
+        outcome.removed = expired.removed;
+        Ok(())
+    }
+
+    /// When the watermark next ends something that the partition holds, in milliseconds.
+    fn next_expiry(&self, groups: &KeyedState, watermark: Watermark) -> Option<i64> {
+        let first = groups.earliest_expiry()?;
+        Some(match &self.closing {
+            None => first,
+            Some(closing) => closing.next_end(first, watermark),
+        })
+    }
+
     /// Merges partial rows into the state of the keys they touch; update mode gives those out.
     ///
     /// Groups are numbered with the known keys first: DataFusion's accumulators take it that whatever lies below the
@@ -256,7 +375,7 @@ impl Definition {
     ) -> Result<()> {
         let keys = self.keys_of(partial);
         let states = &partial.columns()[self.keys..];
-        let expiry = self.expiry.map(|expiry| expiry.millis(&keys)).transpose()?;
+        let expiry = self.expiry_of(&keys)?;
         let touched = stores
             .groups
             .touch(&keys, expiry.as_ref())
@@ -346,10 +465,13 @@ impl Definition {
     }
 
     fn keys_of(&self, partial: &RecordBatch) -> Vec<ArrayRef> {
-        if self.keys == 0 {
-            vec![Arc::new(Int8Array::from_value(0, partial.num_rows()))]
-        } else {
-            partial.columns()[..self.keys].to_vec()
+        match &self.closing {
+            _ if self.keys == 0 => vec![Arc::new(Int8Array::from_value(0, partial.num_rows()))],
+            None => partial.columns()[..self.keys].to_vec(),
+            Some(closing) => {
+                let order = closing.key_order().into_iter();
+                order.map(|key| Arc::clone(partial.column(key))).collect()
+            }
         }
     }
 
@@ -364,7 +486,11 @@ impl Definition {
     }
 
     fn stores(&self) -> Vec<(String, StateSpec)> {
-        let mut stores = vec![(GROUPS.to_owned(), self.spec.clone())];
+        let groups = match self.closing {
+            None => GROUPS,
+            Some(_) => SLICES,
+        };
+        let mut stores = vec![(groups.to_owned(), self.spec.clone())];
         stores.extend(self.layout.distinct().map(|distinct| {
             (
                 distinct_store(distinct.number),
@@ -372,6 +498,14 @@ impl Definition {
             )
         }));
         stores
+    }
+
+    fn expiry_text(&self, expiry: Expiry) -> String {
+        let key = self.spec.keys.field(self.expiring_key(expiry));
+        match self.closing {
+            None => expiry_text(key.name(), expiry),
+            Some(_) => format!("the end of the last window over {}", shown(key.name())),
+        }
     }
 
     /// The same stores as they are recorded.
@@ -382,10 +516,7 @@ impl Definition {
         let layouts = layouts.map(|((name, spec), serves)| {
             let layout = with_shown_names(spec.layout(name));
             let layout = match self.expiry {
-                Some(expiry) => {
-                    let key = self.spec.keys.field(expiry.column).name();
-                    layout.expiring(expiry_text(key, expiry))
-                }
+                Some(expiry) => layout.expiring(self.expiry_text(expiry)),
                 None => layout,
             };
             match serves {
@@ -471,7 +602,8 @@ async fn run_partition(
         ));
     };
     let mut stores = Stores { groups, distinct };
-    let outcome = definition.run(&mut stores, &partial, bound.watermark)?;
+    let span = Span::between(bound.late_watermark, bound.watermark);
+    let outcome = definition.run(&mut stores, &partial, span)?;
     let memory: usize = stores.groups.memory_bytes()
         + stores
             .distinct
@@ -487,7 +619,7 @@ async fn run_partition(
     });
     runtime.outbox.post_next_expiry(
         &definition.operator,
-        stores.groups.earliest_expiry(),
+        definition.next_expiry(&stores.groups, bound.watermark),
         bound.watermark,
     );
     let names = definition.stores().into_iter().map(|(name, _)| name);
@@ -519,13 +651,14 @@ display_as!(StatefulAggregateExec, |this, f| {
             .map(|field| field.name().as_str())
             .collect::<Vec<_>>()
             .join(", "),
-        this.definition
-            .expiry
-            .map_or("never".to_owned(), |expiry| format!(
-                "{} + {}us",
-                this.definition.spec.keys.field(expiry.column).name(),
-                expiry.extra_micros
-            )),
+        this.definition.expiry.map_or("never".to_owned(), |expiry| {
+            let keys = &this.definition.spec.keys;
+            let key = keys.field(this.definition.expiring_key(expiry)).name();
+            match this.definition.closing {
+                None => format!("{key} + {}us", expiry.extra_micros),
+                Some(_) => format!("last window over {key}"),
+            }
+        }),
     )
 });
 

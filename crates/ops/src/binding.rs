@@ -65,6 +65,8 @@ pub(crate) struct Bound {
     pub(crate) writes: Epoch,
     /// The watermark in force.
     pub(crate) watermark: Watermark,
+    /// The watermark of the epoch before.
+    pub(crate) late_watermark: Watermark,
     /// The epoch's recorded processing time, milliseconds since 1970.
     pub(crate) time_millis: i64,
 }
@@ -75,6 +77,7 @@ impl Bound {
         reads: None,
         writes: Epoch::FIRST,
         watermark: Watermark::START,
+        late_watermark: Watermark::START,
         time_millis: 0,
     };
 
@@ -83,6 +86,7 @@ impl Bound {
             reads: binding.write.epoch.previous(),
             writes: binding.write.epoch,
             watermark: binding.watermark,
+            late_watermark: binding.late_watermark,
             time_millis: binding.time_millis,
         }
     }

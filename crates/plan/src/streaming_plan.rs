@@ -1,6 +1,6 @@
 //! The plan of a streaming query: made once, bound to each epoch.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use datafusion::{
     arrow::datatypes::SchemaRef,
@@ -52,6 +52,8 @@ pub struct PlanSettings {
     pub strict_spark: bool,
     /// Record the rows that operators drop because they came after the watermark.
     pub late_rows: bool,
+    /// Operators of which a checkpoint holds windows that overlap as windows: their state cannot have slices instead.
+    pub keep_windows: BTreeSet<String>,
 }
 
 impl Default for PlanSettings {
@@ -62,6 +64,7 @@ impl Default for PlanSettings {
             no_data_epochs: true,
             strict_spark: false,
             late_rows: false,
+            keep_windows: BTreeSet::new(),
         }
     }
 }
@@ -188,7 +191,7 @@ pub async fn plan_stream(
     let tables = Tables::of(subplans, &session)
         .await
         .map_err(from_datafusion)?;
-    let physical = lower::lower(&session, &separated, settings.partitions, late.as_ref())
+    let physical = lower::lower(&session, &separated, settings, late.as_ref())
         .await
         .map_err(from_datafusion)?;
     let mut stores = stores_of(&physical);

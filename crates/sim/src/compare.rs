@@ -79,7 +79,7 @@ pub struct Found {
 /// What the query itself makes incomparable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Leniency {
-    /// It has sliding windows, whose rows in state are physical.
+    /// It gives out sliding windows when they end, so that state has slices of them: its rows are physical.
     pub sliding_windows: bool,
     /// It has a LIMIT, which may stop reading early.
     pub limit: bool,

@@ -13,7 +13,7 @@ use headwater::{
     engine::{Driver, Settings, Step as Epoch, WatermarkPolicy},
     sql::WindowSpec,
 };
-use headwater_core::{Clock, Error, Result, Storage, Trigger, clock::ManualClock};
+use headwater_core::{Clock, Error, OutputMode, Result, Storage, Trigger, clock::ManualClock};
 use headwater_log::store::MemoryStorage;
 use serde_json::Value;
 
@@ -58,7 +58,7 @@ pub async fn play(scenario: &Scenario) -> Result<Found> {
         .iter()
         .map(|field| field.name().clone())
         .collect();
-    player.leniency = leniency(frame.logical_plan())?;
+    player.leniency = leniency(frame.logical_plan(), scenario.mode()?)?;
     for (index, step) in steps.iter().enumerate() {
         match player.take(step).await {
             Ok(None) => {}
@@ -377,7 +377,7 @@ fn parse_bool(name: &str, text: &str) -> Result<bool> {
 }
 
 /// Decides from the query itself what cannot be compared.
-fn leniency(plan: &LogicalPlan) -> Result<Leniency> {
+fn leniency(plan: &LogicalPlan, mode: OutputMode) -> Result<Leniency> {
     let mut leniency = Leniency::default();
     plan.apply_with_subqueries(|node| {
         leniency.limit |= matches!(node, LogicalPlan::Limit(_));
@@ -387,7 +387,8 @@ fn leniency(plan: &LogicalPlan) -> Result<Leniency> {
                     && call.func.name() == "window"
                     && let Ok(spec) = WindowSpec::from_args(&call.args)
                 {
-                    leniency.sliding_windows |= !spec.is_tumbling();
+                    let has_slices = mode == OutputMode::Append && !spec.is_tumbling();
+                    leniency.sliding_windows |= has_slices;
                 }
                 Ok(TreeNodeRecursion::Continue)
             })

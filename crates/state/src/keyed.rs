@@ -327,8 +327,19 @@ impl KeyedState {
 
     /// All live rows, keys ++ values; in a chained store several rows per key, oldest first per key.
     pub fn scan(&self) -> Result<Vec<RecordBatch>> {
+        self.live(self.segments.ids())
+    }
+
+    /// The live rows that expire at or before `limit`, in milliseconds, and of the buckets of these also others, as
+    /// [`Self::scan`] gives them.
+    pub fn scan_until(&self, limit: i64) -> Result<Vec<RecordBatch>> {
+        let segments = self.segments.up_to(limit).into_iter();
+        self.live(segments.map(|(segment, _)| segment))
+    }
+
+    fn live(&self, segments: impl IntoIterator<Item = u32>) -> Result<Vec<RecordBatch>> {
         let mut batches = Vec::new();
-        for segment in self.segments.ids() {
+        for segment in segments {
             for block in &self.segments.get(segment).blocks {
                 let block = self.blocks.get(*block);
                 if block.live > 0 {

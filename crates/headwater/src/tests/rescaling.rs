@@ -75,6 +75,7 @@ async fn check(name: &str, query: Query, mode: OutputMode) -> Result<()> {
 const AGGREGATES: &str = "SELECT host, count(*) AS n, avg(status) AS mean, count(DISTINCT status) AS d, array_agg(status \
      ORDER BY status) AS list FROM logs GROUP BY host";
 const WINDOWS: &str = "SELECT window.start AS start, host, count(*) AS n FROM l GROUP BY window(time, '10 seconds'), host";
+const SLIDING: &str = "SELECT window.start AS start, host, count(*) AS n FROM l GROUP BY window(time, '30 seconds', '7 seconds'), host";
 const SESSIONS: &str = "SELECT session_window.start AS start, host, count(*) AS n FROM l GROUP BY \
      session_window(time, '5 seconds'), host";
 const CONDITION: &str = "l.host = r.host AND r.time >= l.time - INTERVAL '20 seconds' AND r.time <= l.time + INTERVAL \
@@ -90,6 +91,8 @@ async fn aggregations() -> Result<()> {
     )
     .await?;
     check("windows", Query::Sql(WINDOWS), OutputMode::Append).await?;
+    check("sliding", Query::Sql(SLIDING), OutputMode::Append).await?;
+    check("sliding, updated", Query::Sql(SLIDING), OutputMode::Update).await?;
     check("windows, updated", Query::Sql(WINDOWS), OutputMode::Update).await?;
     check("sessions", Query::Sql(SESSIONS), OutputMode::Append).await?;
     check(

@@ -42,6 +42,8 @@ struct Driven {
     definition: Arc<Definition>,
     stores: Stores,
     seen: Vec<RecordBatch>,
+    /// That of the last epoch.
+    watermark: Watermark,
 }
 
 impl Driven {
@@ -71,6 +73,7 @@ impl Driven {
                 distinct,
             },
             seen: Vec::new(),
+            watermark: Watermark::START,
         }
     }
 
@@ -78,9 +81,10 @@ impl Driven {
         let (_, _, incoming) = partial(self.sql, &batch).await;
         self.seen.push(batch);
         let watermark = Watermark::START.advanced(EventTime(watermark), Delay(0));
+        let span = Span::between(std::mem::replace(&mut self.watermark, watermark), watermark);
         let outcome = self
             .definition
-            .run(&mut self.stores, &incoming, watermark)
+            .run(&mut self.stores, &incoming, span)
             .unwrap();
         let version = Epoch(self.seen.len() as u64);
         self.stores.groups.commit(version).unwrap();

@@ -97,6 +97,11 @@ impl AssignWindowsExec {
         self.schema().fields().len() - 1
     }
 
+    /// The shape of the windows.
+    pub(super) fn windows(&self) -> Windows {
+        self.windows
+    }
+
     /// The windows in units of the times.
     pub(super) fn scaled(&self) -> Scaled {
         self.scaled

@@ -1,15 +1,15 @@
 //! Puts what was aggregated of slices into their windows, and merges what comes together there.
 //!
 //! A key is usually in most slices of a window, so that there are far fewer groups of windows than rows that enter them:
-//! merged here they are exchanged and looked up in state once. The other columns of the key are numbered once for all
-//! windows; then a window is gone through slice by slice, and what it has of a key is found by the key's number. Rows are
-//! merged in runs of bounded length, since all states of a run are copied once for each window.
+//! merged they are exchanged and looked up in state once, or given out. The other columns of the key are numbered once for
+//! all windows; then a window is gone through slice by slice, and what it has of a key is found by the key's number.
+//! Windows are merged in runs of bounded length, since a row is in many of them.
 
 use std::{collections::BTreeMap, ops::Range};
 
 use datafusion::{
     arrow::{
-        array::{Array, BooleanArray, Int64Array, RecordBatch, UInt32Array},
+        array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array},
         compute::{filter_record_batch, not, take_arrays},
         datatypes::DataType,
     },
@@ -22,14 +22,18 @@ use super::{
     assign::starts_of,
     slice::{instants, times},
 };
-use crate::{accumulate::AggregateLayout, key_index::key_index_factory, runtime::external};
+use crate::{
+    accumulate::{Accumulators, AggregateLayout},
+    key_index::key_index_factory,
+    runtime::external,
+};
 
-/// Rows that a run puts into windows at most, if it has several batches.
+/// After so many rows, each counted once for each of its windows, a run ends.
 const RUN: usize = 1 << 20;
 
 /// How the partial rows of an aggregation over slices are merged by window.
 #[derive(Debug)]
-pub(super) struct Combination {
+pub(crate) struct Combination {
     /// The column that names slices, and windows.
     column: usize,
     scaled: Scaled,
@@ -38,11 +42,19 @@ pub(super) struct Combination {
     layout: AggregateLayout,
 }
 
-/// Rows of slices, in order of the slices.
+/// Rows of slices and windows, in order of these.
 struct ByWindow {
     order: Vec<u32>,
-    /// By the start of a window, which parts of `order` are its slices.
+    /// By the start of a window, which parts of `order` belong to it.
     windows: BTreeMap<i64, Vec<Range<usize>>>,
+}
+
+/// Windows that were merged: a row for each key in each of them.
+pub(crate) struct Merged {
+    /// Keys, with starts of windows where there were slices.
+    pub(crate) keys: Vec<ArrayRef>,
+    /// What the windows have of each key.
+    pub(crate) accumulators: Accumulators,
 }
 
 impl Combination {
@@ -69,11 +81,35 @@ impl Combination {
         }))
     }
 
+    /// How many columns the rows are grouped by.
+    pub(super) fn keys(&self) -> usize {
+        self.keys
+    }
+
+    /// The windows in units of the times.
+    pub(super) fn scaled(&self) -> Scaled {
+        self.scaled
+    }
+
+    /// The aggregates.
+    pub(super) fn layout(&self) -> &AggregateLayout {
+        &self.layout
+    }
+
     /// How many rows of slices are merged together.
     pub(super) fn run(&self) -> usize {
         RUN / usize::try_from(self.scaled.overlapping())
             .unwrap_or(RUN)
             .clamp(1, RUN)
+    }
+
+    /// The same merging of rows whose slice is their last key.
+    pub(crate) fn with_slice_last(&self) -> Self {
+        Self {
+            column: self.keys - 1,
+            layout: self.layout.clone(),
+            ..*self
+        }
     }
 
     /// Rows of slices as rows of their windows, one for each key in each window; rows of windows stay as they are.
@@ -84,71 +120,107 @@ impl Combination {
         let named = instants(rows.column(self.column))?;
         let last_start = self.scaled.last_starts();
         let windows = BooleanArray::from_unary(&named, |instant| last_start(instant) == instant);
-        match windows.true_count() {
-            0 => Ok(vec![self.merge(rows)?]),
-            all if all == rows.num_rows() => Ok(vec![rows.clone()]),
-            _ => Ok(vec![
-                filter_record_batch(rows, &windows)?,
-                self.merge(&filter_record_batch(rows, &not(&windows)?)?)?,
-            ]),
+        let (mut combined, slices) = match windows.true_count() {
+            0 => (Vec::new(), rows.clone()),
+            all if all == rows.num_rows() => return Ok(vec![rows.clone()]),
+            _ => {
+                let slices = filter_record_batch(rows, &not(&windows)?)?;
+                (vec![filter_record_batch(rows, &windows)?], slices)
+            }
+        };
+        for mut merged in self.merge(&slices, |_| Ok(None))? {
+            let mut columns = merged.keys;
+            columns.extend(self.layout.states(&mut merged.accumulators)?);
+            combined.push(RecordBatch::try_new(rows.schema(), columns)?);
         }
+        Ok(combined)
     }
 
-    fn merge(&self, slices: &RecordBatch) -> Result<RecordBatch> {
-        let ByWindow { order, windows } = self.by_window(slices)?;
-        let (ids, known) = self.numbered(slices)?;
+    /// Merges rows of slices and windows into windows, the earliest first. `wanted` says of starts of windows which are;
+    /// `None`: all.
+    pub(crate) fn merge(
+        &self,
+        rows: &RecordBatch,
+        wanted: impl FnOnce(&ArrayRef) -> Result<Option<BooleanArray>>,
+    ) -> Result<Vec<Merged>> {
+        let ByWindow { order, mut windows } = self.by_window(rows)?;
+        let starts = Int64Array::from_iter_values(windows.keys().copied());
+        let starts = times(starts, rows.column(self.column).data_type())?;
+        if let Some(wanted) = wanted(&starts)? {
+            let mut wanted = wanted.iter();
+            windows.retain(|_, _| wanted.next().flatten() == Some(true));
+        }
+        let (ids, known) = self.numbered(rows)?;
+        let ids: Vec<usize> = order.iter().map(|row| ids[*row as usize]).collect();
+        let sorted = match order.is_sorted() {
+            true => rows.columns().to_vec(),
+            false => take_arrays(rows.columns(), &UInt32Array::from(order), None)?,
+        };
+        let (keys, states) = sorted.split_at(self.keys);
         // By key, the last window in which it was met and its group there.
         let mut met = vec![(usize::MAX, 0); known];
-        let (mut members, mut groups): (Vec<u32>, Vec<usize>) = (Vec::new(), Vec::new());
-        let (mut firsts, mut starts): (Vec<u32>, Vec<i64>) = (Vec::new(), Vec::new());
+        let mut run = Run::begin(self)?;
+        let mut merged = Vec::new();
         for (window, (start, ranges)) in windows.into_iter().enumerate() {
-            for row in ranges.into_iter().flat_map(|range| &order[range]) {
-                let met = &mut met[ids[*row as usize]];
-                if met.0 != window {
-                    *met = (window, firsts.len());
-                    firsts.push(*row);
-                    starts.push(start);
+            for range in ranges {
+                run.groups.clear();
+                for row in range.clone() {
+                    let met = &mut met[ids[row]];
+                    if met.0 != window {
+                        *met = (window, run.firsts.len());
+                        run.firsts.push(row as u32);
+                        run.starts.push(start);
+                    }
+                    run.groups.push(met.1);
                 }
-                members.push(*row);
-                groups.push(met.1);
+                run.rows += range.len();
+                let of_range: Vec<ArrayRef> = states
+                    .iter()
+                    .map(|state| state.slice(range.start, range.len()))
+                    .collect();
+                let groups = run.firsts.len();
+                let layout = &self.layout;
+                layout.merge_stored(&mut run.accumulators, &of_range, &run.groups, groups)?;
+            }
+            if run.rows >= RUN {
+                let full = std::mem::replace(&mut run, Run::begin(self)?);
+                merged.push(full.end(self, keys)?);
             }
         }
-        let (keys, states) = slices.columns().split_at(self.keys);
-        let states = take_arrays(states, &UInt32Array::from(members), None)?;
-        let mut accumulators = self.layout.fresh()?;
-        self.layout
-            .merge_stored(&mut accumulators, &states, &groups, firsts.len())?;
-        let mut columns = take_arrays(keys, &UInt32Array::from(firsts), None)?;
-        let like = keys[self.column].data_type();
-        columns[self.column] = times(Int64Array::from(starts), like)?;
-        columns.extend(self.layout.states(&mut accumulators)?);
-        Ok(RecordBatch::try_new(slices.schema(), columns)?)
+        if !run.firsts.is_empty() {
+            merged.push(run.end(self, keys)?);
+        }
+        Ok(merged)
     }
 
-    /// The rows by slice, and where the slices of each window lie among them.
-    fn by_window(&self, slices: &RecordBatch) -> Result<ByWindow> {
-        let column = slices.column(self.column);
-        let named = instants(column)?;
-        let mut order: Vec<u32> = (0..named.len() as u32).collect();
-        order.sort_by_key(|row| named.value(*row as usize));
-        let mut ranges: Vec<Range<usize>> = Vec::new();
-        for of_slice in order.chunk_by(|a, b| named.value(*a as usize) == named.value(*b as usize))
-        {
-            let start = ranges.last().map_or(0, |before| before.end);
-            ranges.push(start..start + of_slice.len());
-        }
-        let distinct = ranges
-            .iter()
-            .map(|range| named.value(order[range.start] as usize));
-        let distinct = times(distinct.collect(), column.data_type())?;
+    /// The rows by slice or window, and where those of each window lie among them.
+    fn by_window(&self, rows: &RecordBatch) -> Result<ByWindow> {
+        let column = rows.column(self.column);
+        let InOrder {
+            order,
+            instants: distinct,
+            ranges,
+        } = InOrder::of(&instants(column)?);
         let mut windows: BTreeMap<i64, Vec<Range<usize>>> = BTreeMap::new();
+        let mut belongs = |start: i64, range: &Range<usize>| {
+            let parts = windows.entry(start).or_default();
+            match parts.last_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ => parts.push(range.clone()),
+            }
+        };
+        let last_start = self.scaled.last_starts();
+        let is_window: Vec<bool> = distinct.iter().map(|at| last_start(*at) == *at).collect();
+        for (at, range) in (0..).zip(&ranges).filter(|(at, _)| is_window[*at]) {
+            belongs(distinct[at], range);
+        }
+        let distinct = times(Int64Array::from(distinct), column.data_type())?;
         for position in 0..self.scaled.overlapping() {
             let (starts, inside) = starts_of(&distinct, self.scaled, position)?;
             let starts = instants(&starts)?;
-            for (slice, range) in ranges.iter().enumerate() {
-                if inside.as_ref().is_none_or(|inside| inside.value(slice)) {
-                    let window = windows.entry(starts.value(slice)).or_default();
-                    window.push(range.clone());
+            for (at, range) in (0..).zip(&ranges).filter(|(at, _)| !is_window[*at]) {
+                if inside.as_ref().is_none_or(|inside| inside.value(at)) {
+                    belongs(starts.value(at), range);
                 }
             }
         }
@@ -171,18 +243,105 @@ impl Combination {
     }
 }
 
+/// Windows that are merged together.
+struct Run {
+    /// Rows merged so far, each as often as it is in a window.
+    rows: usize,
+    /// For each group the row with its key, and the start of its window.
+    firsts: Vec<u32>,
+    starts: Vec<i64>,
+    accumulators: Accumulators,
+    /// Groups of the rows at hand.
+    groups: Vec<usize>,
+}
+
+impl Run {
+    fn begin(of: &Combination) -> Result<Self> {
+        Ok(Self {
+            rows: 0,
+            firsts: Vec::new(),
+            starts: Vec::new(),
+            accumulators: of.layout.fresh()?,
+            groups: Vec::new(),
+        })
+    }
+
+    fn end(self, of: &Combination, keys: &[ArrayRef]) -> Result<Merged> {
+        let mut keys_of_groups = take_arrays(keys, &UInt32Array::from(self.firsts), None)?;
+        let like = keys[of.column].data_type();
+        keys_of_groups[of.column] = times(Int64Array::from(self.starts), like)?;
+        Ok(Merged {
+            keys: keys_of_groups,
+            accumulators: self.accumulators,
+        })
+    }
+}
+
+/// Rows in order of what they are named by.
+struct InOrder {
+    order: Vec<u32>,
+    /// The different instants, ascending.
+    instants: Vec<i64>,
+    /// Which part of `order` each has.
+    ranges: Vec<Range<usize>>,
+}
+
+impl InOrder {
+    /// Counts the rows of each instant: there are few of them, and neighbours are mostly of the same.
+    fn of(named: &Int64Array) -> Self {
+        let mut numbers: BTreeMap<i64, usize> = BTreeMap::new();
+        let mut counts: Vec<usize> = Vec::new();
+        let mut last = None;
+        let of_row: Vec<usize> = named
+            .values()
+            .iter()
+            .map(|instant| {
+                let number = match last {
+                    Some((before, number)) if before == *instant => number,
+                    _ => *numbers.entry(*instant).or_insert(counts.len()),
+                };
+                if number == counts.len() {
+                    counts.push(0);
+                }
+                counts[number] += 1;
+                last = Some((*instant, number));
+                number
+            })
+            .collect();
+        let mut next = vec![0; counts.len()];
+        let (mut instants, mut ranges) = (Vec::new(), Vec::new());
+        let mut start = 0;
+        for (instant, number) in numbers {
+            next[number] = start;
+            instants.push(instant);
+            ranges.push(start..start + counts[number]);
+            start += counts[number];
+        }
+        let mut order = vec![0; of_row.len()];
+        for (row, number) in (0..).zip(of_row) {
+            order[next[number]] = row;
+            next[number] += 1;
+        }
+        Self {
+            order,
+            instants,
+            ranges,
+        }
+    }
+}
+
 /// Whether a value takes a few bytes whatever it is.
 fn is_narrow(state: &DataType) -> bool {
     state.is_primitive() || matches!(state, DataType::Boolean)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use datafusion::{
         arrow::{
-            array::{ArrayRef, AsArray, TimestampMillisecondArray},
+            array::{AsArray, TimestampMillisecondArray},
             datatypes::{Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMillisecondType},
         },
         functions_aggregate::{count::count_udaf, min_max::max_udaf},
@@ -193,7 +352,8 @@ mod tests {
     use super::*;
     use crate::window::slice::expand;
 
-    fn schema() -> SchemaRef {
+    /// A key, what names a slice or window, a count and a maximum.
+    pub(in crate::window) fn schema() -> SchemaRef {
         let time = DataType::Timestamp(TimeUnit::Millisecond, None);
         Arc::new(Schema::new(vec![
             Field::new("key", DataType::Int64, true),
@@ -203,7 +363,8 @@ mod tests {
         ]))
     }
 
-    fn combination(scaled: Scaled) -> Combination {
+    /// Of rows of [`schema`].
+    pub(in crate::window) fn combination(scaled: Scaled) -> Combination {
         let input = Arc::new(Schema::new(vec![Field::new("v", DataType::Int64, true)]));
         let aggregates = [count_udaf(), max_udaf()].map(|function| {
             let argument = col("v", &input).unwrap();

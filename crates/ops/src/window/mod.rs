@@ -2,6 +2,7 @@
 
 mod assign;
 mod assign_slices;
+mod close_windows;
 mod combine_slices;
 mod expand_slices;
 mod over_slices;
@@ -15,7 +16,11 @@ use datafusion::{
 };
 
 pub use self::assign::{AssignWindowsExec, windowed_schema};
-pub(crate) use self::{assign_slices::AssignSlicesExec, over_slices::aggregate_slices};
+pub(crate) use self::{
+    assign_slices::AssignSlicesExec,
+    close_windows::{ClosingWindows, Span},
+    over_slices::{SlicedAggregate, aggregate_slices},
+};
 
 /// Shape of time windows, in microseconds. Windows are `[start, start + size)` with starts at
 /// `offset + n * slide`, aligned to 1970-01-01T00:00:00Z.
@@ -38,6 +43,15 @@ impl Windows {
     /// Whether every time belongs to exactly one window.
     pub fn is_tumbling(&self) -> bool {
         self.size_micros == self.slide_micros
+    }
+
+    /// The end of the first window that ends after `micros`.
+    fn next_end(&self, micros: i64) -> i64 {
+        let slide = i128::from(self.slide_micros);
+        let ends = i128::from(self.offset_micros) + i128::from(self.size_micros);
+        let behind = (i128::from(micros) - ends).rem_euclid(slide);
+        let next = i128::from(micros) - behind + slide;
+        i64::try_from(next).unwrap_or(i64::MAX)
     }
 
     /// The same windows in units of a timestamp type; an error if they do not fall on whole units.

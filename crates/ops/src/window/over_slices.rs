@@ -11,30 +11,46 @@ use datafusion::{
 };
 
 use super::{
-    Scaled, assign::AssignWindowsExec, combine_slices::Combination, expand_slices::ExpandSlicesExec,
+    Scaled, Windows, assign::AssignWindowsExec, close_windows::ClosingWindows,
+    combine_slices::Combination, expand_slices::ExpandSlicesExec,
 };
 use crate::{
     column_use::{others_look_at, over, passed_by_filter, passed_by_projection},
+    expiry::Expiry,
     late::LateFilterExec,
 };
 
 /// A plan that has slices where there were windows.
 struct OverSlices {
     plan: Arc<dyn ExecutionPlan>,
+    windows: Windows,
     scaled: Scaled,
+    /// How long after its start a window is late for the filter below; none if there is no filter.
+    late_after_micros: Option<i64>,
 }
 
-/// The aggregation `partial` over slices, with what it gives put into windows; `partial` itself where that cannot be:
-/// where its rows are in one window each, or something but the grouping and the late filter looks at the windows.
+/// A partial aggregation over the slices of windows.
+pub(crate) struct SlicedAggregate {
+    plan: Arc<dyn ExecutionPlan>,
+    /// The grouping column that names slices; or windows, for rows of which a window was late.
+    number: usize,
+    sliced: OverSlices,
+    combination: Option<Combination>,
+}
+
+/// The aggregation `partial` over slices; `None` where that cannot be: where its rows are in one window each, or
+/// something but the grouping and the late filter looks at the windows.
 ///
 /// Only for aggregates to which the order of rows means nothing.
-pub(crate) fn aggregate_slices(partial: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+pub(crate) fn aggregate_slices(
+    partial: &Arc<dyn ExecutionPlan>,
+) -> Result<Option<SlicedAggregate>> {
     let Some(aggregate) = partial.downcast_ref::<AggregateExec>() else {
-        return Ok(partial);
+        return Ok(None);
     };
     let groups = aggregate.group_expr();
     if groups.has_grouping_set() {
-        return Ok(partial);
+        return Ok(None);
     }
     for (number, (expr, _)) in groups.expr().iter().enumerate() {
         let Some(column) = expr.downcast_ref::<Column>().map(Column::index) else {
@@ -44,17 +60,46 @@ pub(crate) fn aggregate_slices(partial: Arc<dyn ExecutionPlan>) -> Result<Arc<dy
             continue;
         }
         if let Some(sliced) = over_slices(aggregate.input(), column, None)? {
-            let combination = Combination::of(aggregate, number, sliced.scaled)?;
-            let aggregated = over(&partial, sliced.plan)?;
-            return Ok(Arc::new(ExpandSlicesExec::new(
-                aggregated,
+            return Ok(Some(SlicedAggregate {
+                plan: over(partial, Arc::clone(&sliced.plan))?,
+                combination: Combination::of(aggregate, number, sliced.scaled)?,
                 number,
-                sliced.scaled,
-                combination.map(Arc::new),
-            )));
+                sliced,
+            }));
         }
     }
-    Ok(partial)
+    Ok(None)
+}
+
+impl SlicedAggregate {
+    /// The same with what it gives put into windows.
+    pub(crate) fn in_windows(self) -> Arc<dyn ExecutionPlan> {
+        Arc::new(ExpandSlicesExec::new(
+            self.plan,
+            self.number,
+            self.sliced.scaled,
+            self.combination.map(Arc::new),
+        ))
+    }
+
+    /// The plan as it is.
+    pub(crate) fn plan(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.plan
+    }
+
+    /// How its slices are merged into windows that end; `None` where states cannot be merged, or where windows do not
+    /// end as `expiry`, in terms of the grouping, says.
+    pub(crate) fn closing_windows(&self, expiry: Expiry) -> Option<ClosingWindows> {
+        let ends = expiry.column == self.number
+            && self.sliced.late_after_micros == Some(expiry.extra_micros)
+            && self.sliced.windows.size_micros == expiry.extra_micros;
+        let combination = self.combination.as_ref().filter(|_| ends)?;
+        Some(ClosingWindows::new(
+            self.sliced.windows,
+            self.number,
+            combination.with_slice_last(),
+        ))
+    }
 }
 
 /// The plan `node` over slices, where `column` of it is the start of sliding windows and nothing in between looks at it
@@ -71,7 +116,9 @@ fn over_slices(
         }
         return Ok(Some(OverSlices {
             plan: Arc::new(windows.in_slices(extra_micros)),
+            windows: windows.windows(),
             scaled,
+            late_after_micros: extra_micros,
         }));
     }
     let (below, extra_micros) = if let Some(late) = node.downcast_ref::<LateFilterExec>() {

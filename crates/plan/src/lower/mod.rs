@@ -46,19 +46,22 @@ use self::{
     session::session_aggregate,
     tables::beside_tables,
 };
-use crate::nodes::{
-    as_of_join::AsOfJoinNode,
-    dedup::DedupNode,
-    epoch_time::{EPOCH_TIME, EpochTimeNode},
-    late_filter::LateFilterNode,
-    limit::StreamLimitNode,
-    processor::ProcessorNode,
-    session_aggregate::SessionAggregateNode,
-    stateful_aggregate::StatefulAggregateNode,
-    stream_join::StreamJoinNode,
-    table::TableNode,
-    watermark::WatermarkNode,
-    windows::AssignWindowsNode,
+use crate::{
+    nodes::{
+        as_of_join::AsOfJoinNode,
+        dedup::DedupNode,
+        epoch_time::{EPOCH_TIME, EpochTimeNode},
+        late_filter::LateFilterNode,
+        limit::StreamLimitNode,
+        processor::ProcessorNode,
+        session_aggregate::SessionAggregateNode,
+        stateful_aggregate::StatefulAggregateNode,
+        stream_join::StreamJoinNode,
+        table::TableNode,
+        watermark::WatermarkNode,
+        windows::AssignWindowsNode,
+    },
+    streaming_plan::PlanSettings,
 };
 
 /// The session with the settings that streaming plans need.
@@ -98,16 +101,18 @@ pub(crate) async fn plan_table(
 pub(crate) async fn lower(
     state: &SessionState,
     plan: &LogicalPlan,
-    partitions: usize,
+    settings: &PlanSettings,
     late: Option<&SchemaRef>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let physical = planner().create_physical_plan(plan, state).await?;
     let physical = headwater_sql::checked_arithmetic(physical)?;
     let physical = beside_tables(physical)?;
+    let partitions = settings.partitions;
     let exchanged = physical.transform_up(|node| {
         let exchanged: Arc<dyn ExecutionPlan> =
             if let Some(aggregate) = node.downcast_ref::<StatefulAggregateExec>() {
-                Arc::new(aggregate.with_exchange(partitions)?)
+                let keeps_windows = settings.keep_windows.contains(aggregate.operator());
+                Arc::new(aggregate.with_exchange(partitions, keeps_windows)?)
             } else if let Some(sessions) = node.downcast_ref::<SessionAggregateExec>() {
                 Arc::new(sessions.with_exchange(partitions)?)
             } else if let Some(dedup) = node.downcast_ref::<DedupExec>() {

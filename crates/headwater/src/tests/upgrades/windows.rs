@@ -110,6 +110,68 @@ async fn windows_and_watermarks() -> Result<()> {
     .await
 }
 
+const SLIDING: &str = "SELECT window.start AS start, host, count(*) AS n, max(status) AS m FROM l GROUP BY \
+     window(time, '10 seconds', '5 seconds'), host";
+
+const SLIDING_AND_TEXTS: &str = "SELECT window.start AS start, host, count(*) AS n, max(status) AS m, max(host) AS h \
+     FROM l GROUP BY window(time, '10 seconds', '5 seconds'), host";
+
+/// Windows that end behind 50 s and not behind 110 s.
+const SLIDING_ANSWER: &str = "SELECT start, host, count(*), max(status) FROM (SELECT date_bin(INTERVAL '5 seconds', time) \
+     AS start, host, status FROM logs_both UNION ALL SELECT date_bin(INTERVAL '5 seconds', time) - INTERVAL '5 seconds', \
+     host, status FROM logs_both) WHERE start > '1970-01-01T00:00:40Z' AND start <= '1970-01-01T00:01:40Z' \
+     GROUP BY start, host";
+
+#[tokio::test]
+async fn windows_that_overlap() -> Result<()> {
+    let cases = [
+        ("nothing changes", Sql(SLIDING), Goes(SLIDING_ANSWER)),
+        (
+            "an aggregate is removed",
+            Sql(
+                "SELECT window.start AS start, host, count(*) AS n FROM l GROUP BY window(time, '10 seconds', '5 seconds'), host",
+            ),
+            Goes(
+                "SELECT start, host, count(*) FROM (SELECT date_bin(INTERVAL '5 seconds', time) AS start, host FROM \
+                 logs_both UNION ALL SELECT date_bin(INTERVAL '5 seconds', time) - INTERVAL '5 seconds', host FROM \
+                 logs_both) WHERE start > '1970-01-01T00:00:40Z' AND start <= '1970-01-01T00:01:40Z' GROUP BY start, host",
+            ),
+        ),
+        (
+            "a window of another length",
+            Sql(
+                "SELECT window.start AS start, host, count(*) AS n, max(status) AS m FROM l GROUP BY window(time, '15 seconds', '5 seconds'), host",
+            ),
+            Refused(&["operator 'aggregate-0' windows[0] was"]),
+        ),
+        (
+            "an aggregate whose states are no numbers is added",
+            Sql(SLIDING_AND_TEXTS),
+            Refused(&["operator 'aggregate-0' store 'groups' is new"]),
+        ),
+    ];
+    check_all(Sql(SLIDING), OutputMode::Append, &cases).await?;
+    // State has whole windows where something cannot be merged, and keeps them.
+    let cases = [
+        (
+            "an aggregate is removed whose states are no numbers",
+            Sql(SLIDING),
+            Goes(SLIDING_ANSWER),
+        ),
+        (
+            "and nothing changes",
+            Sql(SLIDING_AND_TEXTS),
+            Goes(
+                "SELECT start, host, count(*), max(status), host AS h FROM (SELECT date_bin(INTERVAL '5 seconds', time) AS \
+                 start, host, status FROM logs_both UNION ALL SELECT date_bin(INTERVAL '5 seconds', time) - INTERVAL \
+                 '5 seconds', host, status FROM logs_both) WHERE start > '1970-01-01T00:00:40Z' AND start <= \
+                 '1970-01-01T00:01:40Z' GROUP BY start, host",
+            ),
+        ),
+    ];
+    check_all(Sql(SLIDING_AND_TEXTS), OutputMode::Append, &cases).await
+}
+
 fn visits(logs: DataFrame, gap: &str, aggregates: Vec<Expr>) -> Result<DataFrame> {
     let visits = logs.with_watermark("time", "10 seconds")?;
     visits
