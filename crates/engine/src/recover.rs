@@ -431,7 +431,7 @@ fn partitions(spec: &QuerySpec, metadata: Option<&Metadata>, state: &StateManife
         .max(1)
 }
 
-/// Operators whose recorded state may hold windows that overlap as windows.
+/// Operators whose recorded state holds windows as such, if they are of windows that overlap.
 fn holding_windows(state: &StateManifest) -> BTreeSet<String> {
     let operators = state.operators.iter();
     let holding = operators.filter(|(_, files)| {

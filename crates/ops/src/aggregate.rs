@@ -4,7 +4,7 @@
 //! Its input is a partial aggregation over the epoch's rows, behind an exchange by key. It does all its work, the
 //! check-in of the new state included, before its first output row: whoever stops reading early cannot leave a state
 //! half written. Cost is that of the keys touched and expired, never of the whole state, except that complete mode
-//! gives out everything.
+//! gives out everything, and that a window kept as slices is put together of all of them when it ends.
 
 use std::sync::Arc;
 

@@ -10,8 +10,8 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array},
-    compute::{take, take_arrays},
+    array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array},
+    compute::{filter_record_batch, take, take_arrays},
 };
 use headwater_core::{Epoch, Error, Result};
 
@@ -327,25 +327,48 @@ impl KeyedState {
 
     /// All live rows, keys ++ values; in a chained store several rows per key, oldest first per key.
     pub fn scan(&self) -> Result<Vec<RecordBatch>> {
-        self.live(self.segments.ids())
-    }
-
-    /// The live rows that expire at or before `limit`, in milliseconds, and of the buckets of these also others, as
-    /// [`Self::scan`] gives them.
-    pub fn scan_until(&self, limit: i64) -> Result<Vec<RecordBatch>> {
-        let segments = self.segments.up_to(limit).into_iter();
-        self.live(segments.map(|(segment, _)| segment))
-    }
-
-    fn live(&self, segments: impl IntoIterator<Item = u32>) -> Result<Vec<RecordBatch>> {
         let mut batches = Vec::new();
-        for segment in segments {
-            for block in &self.segments.get(segment).blocks {
-                let block = self.blocks.get(*block);
-                if block.live > 0 {
-                    self.counters.copied.fetch_add(block.live as u64, Relaxed);
-                    batches.push(self.shape.visible(&block.live_batch()?)?);
+        for segment in self.segments.ids() {
+            for rows in self.live(segment)? {
+                batches.push(self.shape.visible(&rows)?);
+            }
+        }
+        Ok(batches)
+    }
+
+    /// The live rows that expire at or before `limit`, in milliseconds, as [`Self::scan`] gives them; those that never
+    /// expire are not among them.
+    pub fn scan_until(&self, limit: i64) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        for (segment, whole) in self.segments.up_to(limit) {
+            for rows in self.live(segment)? {
+                let expiry = self.shape.expiry(&rows).filter(|_| !whole);
+                let rows = match expiry {
+                    None => rows,
+                    Some(expiry) => {
+                        self.counters
+                            .compared
+                            .fetch_add(rows.num_rows() as u64, Relaxed);
+                        let within = BooleanArray::from_unary(expiry, |millis| millis <= limit);
+                        filter_record_batch(&rows, &within)?
+                    }
+                };
+                if rows.num_rows() > 0 {
+                    batches.push(self.shape.visible(&rows)?);
                 }
+            }
+        }
+        Ok(batches)
+    }
+
+    /// The live rows of a segment, with their expiry.
+    fn live(&self, segment: u32) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        for block in &self.segments.get(segment).blocks {
+            let block = self.blocks.get(*block);
+            if block.live > 0 {
+                self.counters.copied.fetch_add(block.live as u64, Relaxed);
+                batches.push(block.live_batch()?);
             }
         }
         Ok(batches)

@@ -167,3 +167,59 @@ async fn sql_aggregates_of_sliding_windows_answer_as_over_a_subquery_with_the_wi
     assert!(expected.len() > 10, "{expected:?}");
     assert_eq!(streamed(grouped).await, expected);
 }
+
+/// Sliding windows over times of another unit, and answers of several kinds.
+fn in_unit(logs: DataFrame, unit: &str, groups: Vec<Expr>) -> Result<DataFrame> {
+    let time = format!("arrow_cast(time, 'Timestamp({unit}, Some(\"UTC\"))') AS time");
+    logs.select_expr([time.as_str(), "nullif(host, 'a') AS host", "status"])?
+        .with_watermark("time", "10 seconds")?
+        .group_by(groups)?
+        .agg([
+            count(lit(1)).alias("n"),
+            avg(col("status")).alias("mean"),
+            max(col("status")).alias("most"),
+            min(col("time")).alias("first"),
+            sum(col("status"))
+                .filter(col("status").gt(lit(300)))
+                .build()
+                .expect("a filter")
+                .alias("errors"),
+        ])
+}
+
+#[tokio::test]
+async fn slices_in_state_give_the_windows_that_a_batch_has_whatever_the_keys_and_the_unit() {
+    let queries: [fn(DataFrame) -> Result<DataFrame>; 5] = [
+        |logs| {
+            let window = window(col("time"), "10 seconds").slide("2 seconds");
+            in_unit(logs, "Second", vec![window])
+        },
+        |logs| {
+            let window = window(col("time"), "10 seconds").slide("3 seconds");
+            in_unit(
+                logs,
+                "Millisecond",
+                vec![col("host"), window, col("status")],
+            )
+        },
+        |logs| {
+            let window = window(col("time"), "7 seconds")
+                .slide("4 seconds")
+                .start("1 second");
+            in_unit(logs, "Nanosecond", vec![window, col("host")])
+        },
+        |logs| {
+            let window = window(col("time"), "10 seconds").slide("10 milliseconds");
+            in_unit(logs, "Microsecond", vec![col("host"), window])
+        },
+        |logs| {
+            let window = window(col("time"), "2 seconds").slide("500 milliseconds");
+            in_unit(logs, "Millisecond", vec![col("host"), window])
+        },
+    ];
+    for (number, query) in queries.into_iter().enumerate() {
+        let (streamed, batch) = both_ways(query).await;
+        assert!(batch.len() > 3, "{number}: {batch:?}");
+        assert_eq!(streamed, batch, "{number}");
+    }
+}

@@ -1,8 +1,9 @@
 //! Windows that are kept as slices until they end.
 //!
-//! State has a row for each slice that a key was met in, not for each window: fewer rows by as much as windows overlap. A
-//! row of which a window was late already came by window, and is kept as that. Both are named in the last column of the
-//! key, see [`super::slice`]; the columns before it decide the partition, so that all slices of a key are in one.
+//! State has a row for each slice that a key was met in, not for each window: a new row of the stream touches one, however
+//! much windows overlap. A row of which a window was late already came by window, and is kept as that. Both are named in
+//! the last column of the key, see [`super::slice`]; the columns before it decide the partition, so that all slices of a key
+//! are in one.
 //!
 //! A window ends once, in the epoch whose watermark reaches its end: the watermark of the epoch before had not, and what
 //! that one had reached is late from then on. A slice stays until the last of its windows has ended.
@@ -11,19 +12,22 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch},
-        compute::concat_batches,
+        array::{ArrayRef, Int64Array, RecordBatch},
+        datatypes::DataType,
     },
-    error::Result,
+    error::{DataFusionError, Result},
 };
 use headwater_core::Watermark;
 
 use super::{
     Windows,
-    combine_slices::{Combination, Merged},
+    combine_slices::Combination,
     slice::{instants, times},
 };
 use crate::expiry::Expiry;
+
+/// Most rows that leave in one batch, so that texts among the keys fit into it.
+const PIECE: usize = 1 << 16;
 
 /// How windows of an aggregation are had from its slices when they end.
 #[derive(Debug)]
@@ -68,75 +72,74 @@ impl ClosingWindows {
         others.chain([self.number]).collect()
     }
 
-    /// When the last of its windows ends, for each slice of the keys of state.
+    /// When the last of its windows ends, for each slice of the keys of state, in milliseconds.
     pub(crate) fn expiry(&self, keys: &[ArrayRef]) -> Result<Int64Array> {
-        let column = self.key_order().len() - 1;
+        let slices = &keys[self.combination.keys() - 1];
         let last_start = self.combination.scaled().last_starts();
-        let named = instants(&keys[column])?;
-        let starts: Int64Array = named.unary(last_start);
-        self.ends(&times(starts, keys[column].data_type())?)
-    }
-
-    /// When windows with these starts end.
-    fn ends(&self, starts: &ArrayRef) -> Result<Int64Array> {
+        let starts: Int64Array = instants(slices)?.unary(last_start);
         let expiry = Expiry {
             column: 0,
             extra_micros: self.windows.size_micros,
         };
-        expiry.millis(std::slice::from_ref(starts))
+        expiry.millis(&[times(starts, slices.data_type())?])
     }
 
     /// Up to which expiry rows are in windows that end in `span`; `None` if no window ends in it.
     pub(crate) fn needed(&self, span: Span) -> Option<i64> {
         let micros = |millis: i64| millis.saturating_mul(1_000);
         let ends = self.windows.next_end(micros(span.after)) <= micros(span.until);
-        // A slice expires with its last window, and is in others that end so much earlier.
-        let earlier = (self.windows.overlapping() - 1).saturating_mul(self.windows.slide_micros);
         // A part of a millisecond more is a whole one.
-        let earlier = earlier / 1_000 + 1;
+        let earlier = self.first_to_last() / 1_000 + 1;
         ends.then(|| span.until.saturating_add(earlier))
     }
 
     /// When the next window ends of which the rows of state may be part, in milliseconds, where the first of them to
     /// expire does so at `first_expiry`. It may be too early, never too late.
     pub(crate) fn next_end(&self, first_expiry: i64, watermark: Watermark) -> i64 {
-        let all = self
-            .windows
-            .overlapping()
-            .saturating_mul(self.windows.slide_micros);
-        let begins = (first_expiry - 1).saturating_mul(1_000).saturating_sub(all);
-        let after = begins.max(watermark.millis().saturating_mul(1_000));
+        let last = first_expiry.saturating_sub(1).saturating_mul(1_000);
+        let before_first = last.saturating_sub(self.first_to_last());
+        let after = before_first.max(watermark.millis().saturating_mul(1_000));
         let end = self.windows.next_end(after);
         end.div_euclid(1_000)
             .saturating_add(i64::from(end.rem_euclid(1_000) > 0))
     }
 
-    /// The windows that end in `span`, of these rows of state: grouping columns, then results.
+    /// How much earlier the first window of a slice ends than its last, at most, in microseconds.
+    fn first_to_last(&self) -> i64 {
+        (self.windows.overlapping() - 1).saturating_mul(self.windows.slide_micros)
+    }
+
+    /// The windows that end in `span`, of these rows of state: grouping columns, then results. A window of many keys comes
+    /// in pieces.
     pub(crate) fn close(&self, rows: &[RecordBatch], span: Span) -> Result<Vec<Vec<ArrayRef>>> {
         let Some(first) = rows.first() else {
             return Ok(Vec::new());
         };
-        let rows = concat_batches(&first.schema(), rows)?;
-        let merged = self.combination.merge(&rows, |starts| {
-            let ends = self.ends(starts)?;
-            let in_span =
-                BooleanArray::from_unary(&ends, |end| span.after < end && end <= span.until);
-            Ok(Some(in_span))
-        })?;
+        let slice = self.combination.keys() - 1;
+        let DataType::Timestamp(unit, _) = first.column(slice).data_type() else {
+            return Err(DataFusionError::Internal(format!(
+                "a slice has become {}",
+                first.column(slice).data_type()
+            )));
+        };
+        let wanted = self.combination.scaled().starts_of_ends(span, *unit);
         let order = self.key_order();
-        let closed = merged.into_iter().map(|merged| {
-            let Merged {
-                keys,
-                mut accumulators,
-            } = merged;
-            let mut columns: Vec<ArrayRef> = (0..keys.len())
-                .filter_map(|grouping| order.iter().position(|key| *key == grouping))
-                .map(|place| Arc::clone(&keys[place]))
-                .collect();
-            columns.extend(self.combination.layout().results(&mut accumulators)?);
-            Ok(columns)
-        });
-        closed.collect()
+        let mut closed = Vec::new();
+        self.combination.merge(rows, wanted, |mut merged| {
+            let results = merged.take_results(&self.combination)?;
+            for start in (0..merged.len()).step_by(PIECE) {
+                let length = PIECE.min(merged.len() - start);
+                let keys = merged.keys(&self.combination, start..start + length)?;
+                let mut columns: Vec<ArrayRef> = (0..keys.len())
+                    .filter_map(|grouping| order.iter().position(|key| *key == grouping))
+                    .map(|place| Arc::clone(&keys[place]))
+                    .collect();
+                columns.extend(results.iter().map(|result| result.slice(start, length)));
+                closed.push(columns);
+            }
+            Ok(())
+        })?;
+        Ok(closed)
     }
 }
 
@@ -264,6 +267,25 @@ mod tests {
                     prop_assert!(span.until < told && told <= next, "{} {} {}", span.until, told, next);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_first_window_of_the_first_slice_ends_next() {
+        let scaled = Scaled {
+            size: 10,
+            slide: 5,
+            offset: 0,
+        };
+        let windows = Windows {
+            size_micros: 10_000_000,
+            slide_micros: 5_000_000,
+            offset_micros: 0,
+        };
+        let closing = ClosingWindows::new(windows, 0, combination(scaled));
+        // A row at 100 s is in windows that end at 105 s and 110 s.
+        for (at, expected) in [(0, 105_000), (104_999, 105_000), (105_000, 110_000)] {
+            assert_eq!(closing.next_end(110_000, watermark(at)), expected, "{at}");
         }
     }
 

@@ -5,12 +5,16 @@
 //! all windows; then a window is gone through slice by slice, and what it has of a key is found by the key's number.
 //! Windows are merged in runs of bounded length, since a row is in many of them.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::BTreeMap,
+    ops::{Range, RangeInclusive},
+    sync::Arc,
+};
 
 use datafusion::{
     arrow::{
-        array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array},
-        compute::{filter_record_batch, not, take_arrays},
+        array::{ArrayRef, BooleanArray, Int64Array, RecordBatch},
+        compute::{filter_record_batch, interleave, not},
         datatypes::DataType,
     },
     error::Result,
@@ -19,7 +23,6 @@ use datafusion::{
 
 use super::{
     Scaled,
-    assign::starts_of,
     slice::{instants, times},
 };
 use crate::{
@@ -42,19 +45,25 @@ pub(crate) struct Combination {
     layout: AggregateLayout,
 }
 
-/// Rows of slices and windows, in order of these.
-struct ByWindow {
-    order: Vec<u32>,
-    /// By the start of a window, which parts of `order` belong to it.
+/// Rows of slices and windows, ready to be merged by window.
+struct Gathered<'a> {
+    batches: &'a [RecordBatch],
+    /// The rows in order of their slices: batch and row.
+    places: Vec<(usize, usize)>,
+    /// By the start of a window, which parts of `places` belong to it.
     windows: BTreeMap<i64, Vec<Range<usize>>>,
+    /// The number of the key, without the slice, of each of `places`, and how many keys there are.
+    ids: Vec<usize>,
+    known: usize,
 }
 
 /// Windows that were merged: a row for each key in each of them.
-pub(crate) struct Merged {
-    /// Keys, with starts of windows where there were slices.
-    pub(crate) keys: Vec<ArrayRef>,
-    /// What the windows have of each key.
-    pub(crate) accumulators: Accumulators,
+pub(crate) struct Merged<'a> {
+    gathered: &'a Gathered<'a>,
+    /// For each row a place that has its key, and the start of its window.
+    firsts: Vec<(usize, usize)>,
+    starts: Vec<i64>,
+    accumulators: Accumulators,
 }
 
 impl Combination {
@@ -91,11 +100,6 @@ impl Combination {
         self.scaled
     }
 
-    /// The aggregates.
-    pub(super) fn layout(&self) -> &AggregateLayout {
-        &self.layout
-    }
-
     /// How many rows of slices are merged together.
     pub(super) fn run(&self) -> usize {
         RUN / usize::try_from(self.scaled.overlapping())
@@ -128,158 +132,182 @@ impl Combination {
                 (vec![filter_record_batch(rows, &windows)?], slices)
             }
         };
-        for mut merged in self.merge(&slices, |_| Ok(None))? {
-            let mut columns = merged.keys;
-            columns.extend(self.layout.states(&mut merged.accumulators)?);
+        self.merge(&[slices], i64::MIN..=i64::MAX, |merged| {
+            let mut columns = merged.keys(self, 0..merged.len())?;
+            columns.extend(merged.into_states(self)?);
             combined.push(RecordBatch::try_new(rows.schema(), columns)?);
-        }
+            Ok(())
+        })?;
         Ok(combined)
     }
 
-    /// Merges rows of slices and windows into windows, the earliest first. `wanted` says of starts of windows which are;
-    /// `None`: all.
+    /// Merges rows of slices and windows into those windows whose start is `wanted`, the earliest first, and gives them out
+    /// run by run. What it costs follows the rows and how often they are in a window that is wanted.
     pub(crate) fn merge(
         &self,
-        rows: &RecordBatch,
-        wanted: impl FnOnce(&ArrayRef) -> Result<Option<BooleanArray>>,
-    ) -> Result<Vec<Merged>> {
-        let ByWindow { order, mut windows } = self.by_window(rows)?;
-        let starts = Int64Array::from_iter_values(windows.keys().copied());
-        let starts = times(starts, rows.column(self.column).data_type())?;
-        if let Some(wanted) = wanted(&starts)? {
-            let mut wanted = wanted.iter();
-            windows.retain(|_, _| wanted.next().flatten() == Some(true));
+        batches: &[RecordBatch],
+        wanted: RangeInclusive<i64>,
+        mut give: impl FnMut(Merged<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut gathered = self.gather(batches, &wanted)?;
+        let windows = std::mem::take(&mut gathered.windows);
+        if windows.is_empty() {
+            return Ok(());
         }
-        let (ids, known) = self.numbered(rows)?;
-        let ids: Vec<usize> = order.iter().map(|row| ids[*row as usize]).collect();
-        let sorted = match order.is_sorted() {
-            true => rows.columns().to_vec(),
-            false => take_arrays(rows.columns(), &UInt32Array::from(order), None)?,
-        };
-        let (keys, states) = sorted.split_at(self.keys);
+        let states = gathered.states(self.keys)?;
         // By key, the last window in which it was met and its group there.
-        let mut met = vec![(usize::MAX, 0); known];
-        let mut run = Run::begin(self)?;
-        let mut merged = Vec::new();
+        let mut met = vec![(usize::MAX, 0); gathered.known];
+        let (mut run, mut rows, mut groups) = (self.begin(&gathered)?, 0, Vec::new());
         for (window, (start, ranges)) in windows.into_iter().enumerate() {
             for range in ranges {
-                run.groups.clear();
-                for row in range.clone() {
-                    let met = &mut met[ids[row]];
+                groups.clear();
+                for place in range.clone() {
+                    let met = &mut met[gathered.ids[place]];
                     if met.0 != window {
                         *met = (window, run.firsts.len());
-                        run.firsts.push(row as u32);
+                        run.firsts.push(gathered.places[place]);
                         run.starts.push(start);
                     }
-                    run.groups.push(met.1);
+                    groups.push(met.1);
                 }
-                run.rows += range.len();
+                rows += range.len();
                 let of_range: Vec<ArrayRef> = states
                     .iter()
                     .map(|state| state.slice(range.start, range.len()))
                     .collect();
-                let groups = run.firsts.len();
+                let known = run.firsts.len();
                 let layout = &self.layout;
-                layout.merge_stored(&mut run.accumulators, &of_range, &run.groups, groups)?;
+                layout.merge_stored(&mut run.accumulators, &of_range, &groups, known)?;
             }
-            if run.rows >= RUN {
-                let full = std::mem::replace(&mut run, Run::begin(self)?);
-                merged.push(full.end(self, keys)?);
+            if rows >= RUN {
+                give(std::mem::replace(&mut run, self.begin(&gathered)?))?;
+                rows = 0;
             }
         }
-        if !run.firsts.is_empty() {
-            merged.push(run.end(self, keys)?);
+        match run.firsts.is_empty() {
+            true => Ok(()),
+            false => give(run),
         }
-        Ok(merged)
     }
 
-    /// The rows by slice or window, and where those of each window lie among them.
-    fn by_window(&self, rows: &RecordBatch) -> Result<ByWindow> {
-        let column = rows.column(self.column);
+    fn begin<'a>(&self, gathered: &'a Gathered<'a>) -> Result<Merged<'a>> {
+        Ok(Merged {
+            gathered,
+            firsts: Vec::new(),
+            starts: Vec::new(),
+            accumulators: self.layout.fresh()?,
+        })
+    }
+
+    fn gather<'a>(
+        &self,
+        batches: &'a [RecordBatch],
+        wanted: &RangeInclusive<i64>,
+    ) -> Result<Gathered<'a>> {
+        let mut named: Vec<i64> = Vec::new();
+        let mut places = Vec::new();
+        for (number, batch) in batches.iter().enumerate() {
+            named.extend(instants(batch.column(self.column))?.values());
+            places.extend((0..batch.num_rows()).map(|row| (number, row)));
+        }
         let InOrder {
             order,
-            instants: distinct,
+            instants,
             ranges,
-        } = InOrder::of(&instants(column)?);
+        } = InOrder::of(&named);
         let mut windows: BTreeMap<i64, Vec<Range<usize>>> = BTreeMap::new();
-        let mut belongs = |start: i64, range: &Range<usize>| {
-            let parts = windows.entry(start).or_default();
-            match parts.last_mut() {
-                Some(last) if last.end == range.start => last.end = range.end,
-                _ => parts.push(range.clone()),
-            }
-        };
-        let last_start = self.scaled.last_starts();
-        let is_window: Vec<bool> = distinct.iter().map(|at| last_start(*at) == *at).collect();
-        for (at, range) in (0..).zip(&ranges).filter(|(at, _)| is_window[*at]) {
-            belongs(distinct[at], range);
-        }
-        let distinct = times(Int64Array::from(distinct), column.data_type())?;
-        for position in 0..self.scaled.overlapping() {
-            let (starts, inside) = starts_of(&distinct, self.scaled, position)?;
-            let starts = instants(&starts)?;
-            for (at, range) in (0..).zip(&ranges).filter(|(at, _)| !is_window[*at]) {
-                if inside.as_ref().is_none_or(|inside| inside.value(at)) {
-                    belongs(starts.value(at), range);
+        for (instant, range) in instants.into_iter().zip(ranges) {
+            for start in self.scaled.windows_named(instant, wanted) {
+                let parts = windows.entry(start).or_default();
+                match parts.last_mut() {
+                    Some(last) if last.end == range.start => last.end = range.end,
+                    _ => parts.push(range.clone()),
                 }
             }
         }
-        Ok(ByWindow { order, windows })
+        let (ids, known) = self.numbered(batches)?;
+        Ok(Gathered {
+            batches,
+            places: order.iter().map(|row| places[*row]).collect(),
+            windows,
+            ids: order.iter().map(|row| ids[*row]).collect(),
+            known,
+        })
     }
 
     /// The number of each row's key without the column of slices, and how many there are.
-    fn numbered(&self, slices: &RecordBatch) -> Result<(Vec<usize>, usize)> {
+    fn numbered(&self, batches: &[RecordBatch]) -> Result<(Vec<usize>, usize)> {
         let others: Vec<usize> = (0..self.keys).filter(|key| *key != self.column).collect();
-        if others.is_empty() {
-            return Ok((vec![0; slices.num_rows()], 1));
+        let Some(first) = batches.first().filter(|_| !others.is_empty()) else {
+            let rows = batches.iter().map(RecordBatch::num_rows).sum();
+            return Ok((vec![0; rows], 1));
+        };
+        let schema = Arc::new(first.schema().project(&others)?);
+        let mut index = key_index_factory().create(&schema).map_err(external)?;
+        let (mut ids, mut of_batch) = (Vec::new(), Vec::new());
+        for batch in batches {
+            let keys: Vec<ArrayRef> = others
+                .iter()
+                .map(|key| Arc::clone(batch.column(*key)))
+                .collect();
+            index.intern(&keys, &mut of_batch).map_err(external)?;
+            ids.append(&mut of_batch);
         }
-        let others = slices.project(&others)?;
-        let mut index = key_index_factory()
-            .create(&others.schema())
-            .map_err(external)?;
-        let mut ids = Vec::new();
-        index.intern(others.columns(), &mut ids).map_err(external)?;
         Ok((ids, index.len()))
     }
 }
 
-/// Windows that are merged together.
-struct Run {
-    /// Rows merged so far, each as often as it is in a window.
-    rows: usize,
-    /// For each group the row with its key, and the start of its window.
-    firsts: Vec<u32>,
-    starts: Vec<i64>,
-    accumulators: Accumulators,
-    /// Groups of the rows at hand.
-    groups: Vec<usize>,
-}
-
-impl Run {
-    fn begin(of: &Combination) -> Result<Self> {
-        Ok(Self {
-            rows: 0,
-            firsts: Vec::new(),
-            starts: Vec::new(),
-            accumulators: of.layout.fresh()?,
-            groups: Vec::new(),
-        })
+impl Gathered<'_> {
+    /// One column of these places.
+    fn column(&self, column: usize, places: &[(usize, usize)]) -> Result<ArrayRef> {
+        let columns = self
+            .batches
+            .iter()
+            .map(|batch| batch.column(column).as_ref());
+        Ok(interleave(&columns.collect::<Vec<_>>(), places)?)
     }
 
-    fn end(self, of: &Combination, keys: &[ArrayRef]) -> Result<Merged> {
-        let mut keys_of_groups = take_arrays(keys, &UInt32Array::from(self.firsts), None)?;
-        let like = keys[of.column].data_type();
-        keys_of_groups[of.column] = times(Int64Array::from(self.starts), like)?;
-        Ok(Merged {
-            keys: keys_of_groups,
-            accumulators: self.accumulators,
-        })
+    /// The states of all rows in order of their slices.
+    fn states(&self, keys: usize) -> Result<Vec<ArrayRef>> {
+        let columns = self.batches.first().map_or(keys, RecordBatch::num_columns);
+        (keys..columns)
+            .map(|column| self.column(column, &self.places))
+            .collect()
+    }
+}
+
+impl Merged<'_> {
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.firsts.len()
+    }
+
+    /// The keys of some of the rows, with starts of windows where there were slices.
+    pub(crate) fn keys(&self, of: &Combination, rows: Range<usize>) -> Result<Vec<ArrayRef>> {
+        let firsts = &self.firsts[rows.clone()];
+        let keys = (0..of.keys).map(|key| {
+            if key != of.column {
+                return self.gathered.column(key, firsts);
+            }
+            let starts = Int64Array::from_iter_values(self.starts[rows.clone()].iter().copied());
+            times(starts, self.gathered.batches[0].column(key).data_type())
+        });
+        keys.collect()
+    }
+
+    fn into_states(mut self, of: &Combination) -> Result<Vec<ArrayRef>> {
+        of.layout.states(&mut self.accumulators)
+    }
+
+    /// What the aggregates answer, a row each; nothing is left to be asked again.
+    pub(crate) fn take_results(&mut self, of: &Combination) -> Result<Vec<ArrayRef>> {
+        of.layout.results(&mut self.accumulators)
     }
 }
 
 /// Rows in order of what they are named by.
 struct InOrder {
-    order: Vec<u32>,
+    order: Vec<usize>,
     /// The different instants, ascending.
     instants: Vec<i64>,
     /// Which part of `order` each has.
@@ -288,26 +316,23 @@ struct InOrder {
 
 impl InOrder {
     /// Counts the rows of each instant: there are few of them, and neighbours are mostly of the same.
-    fn of(named: &Int64Array) -> Self {
+    fn of(named: &[i64]) -> Self {
         let mut numbers: BTreeMap<i64, usize> = BTreeMap::new();
         let mut counts: Vec<usize> = Vec::new();
         let mut last = None;
-        let of_row: Vec<usize> = named
-            .values()
-            .iter()
-            .map(|instant| {
-                let number = match last {
-                    Some((before, number)) if before == *instant => number,
-                    _ => *numbers.entry(*instant).or_insert(counts.len()),
-                };
-                if number == counts.len() {
-                    counts.push(0);
-                }
-                counts[number] += 1;
-                last = Some((*instant, number));
-                number
-            })
-            .collect();
+        let mut of_row = Vec::with_capacity(named.len());
+        for instant in named {
+            let number = match last {
+                Some((before, number)) if before == *instant => number,
+                _ => *numbers.entry(*instant).or_insert(counts.len()),
+            };
+            if number == counts.len() {
+                counts.push(0);
+            }
+            counts[number] += 1;
+            last = Some((*instant, number));
+            of_row.push(number);
+        }
         let mut next = vec![0; counts.len()];
         let (mut instants, mut ranges) = (Vec::new(), Vec::new());
         let mut start = 0;
@@ -318,7 +343,7 @@ impl InOrder {
             start += counts[number];
         }
         let mut order = vec![0; of_row.len()];
-        for (row, number) in (0..).zip(of_row) {
+        for (row, number) in of_row.into_iter().enumerate() {
             order[next[number]] = row;
             next[number] += 1;
         }
@@ -337,8 +362,6 @@ fn is_narrow(state: &DataType) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::sync::Arc;
-
     use datafusion::{
         arrow::{
             array::{AsArray, TimestampMillisecondArray},

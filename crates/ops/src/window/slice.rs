@@ -8,12 +8,14 @@
 //! A slice is named by its last instant, and a window by its start as everywhere: so both fit into one column and can
 //! be told apart, unless a slice is so short that its last instant is a start too.
 
-use super::{Scaled, assign::starts_of};
+use std::ops::RangeInclusive;
+
+use super::{Scaled, assign::starts_of, close_windows::Span};
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch},
         compute::{cast, filter_record_batch, not},
-        datatypes::{DataType, Int64Type},
+        datatypes::{DataType, Int64Type, TimeUnit},
     },
     error::Result,
 };
@@ -50,6 +52,45 @@ impl Scaled {
     pub(super) fn earliest_start(&self, time: i64) -> i64 {
         let back = (self.overlapping() - 1) * self.slide;
         self.last_start(time).saturating_sub(back)
+    }
+
+    /// The starts of the windows that end in a span of milliseconds, its first instant not included, and others between
+    /// them that are no starts.
+    pub(super) fn starts_of_ends(&self, span: Span, unit: TimeUnit) -> RangeInclusive<i64> {
+        let last_unit = |millis: i64| match unit {
+            TimeUnit::Nanosecond => millis.saturating_mul(1_000_000),
+            TimeUnit::Microsecond => millis.saturating_mul(1_000),
+            TimeUnit::Millisecond => millis,
+            TimeUnit::Second => millis.div_euclid(1_000),
+        };
+        let first_end = last_unit(span.after).saturating_add(1);
+        let last_end = last_unit(span.until);
+        first_end.saturating_sub(self.size)..=last_end.saturating_sub(self.size)
+    }
+
+    /// The starts of the windows that an instant stands for, of those that are wanted, the latest first: of the one window
+    /// that starts then, or of all that hold the slice of this name.
+    pub(super) fn windows_named(
+        self,
+        instant: i64,
+        wanted: &RangeInclusive<i64>,
+    ) -> impl Iterator<Item = i64> {
+        let (first, latest) = (*wanted.start(), *wanted.end());
+        let last = self.last_start(instant);
+        let (slide, size) = (i128::from(self.slide), i128::from(self.size));
+        let too_late = (i128::from(last) - i128::from(latest)).max(0);
+        let positions = match last == instant {
+            true => 0..1,
+            false => 0..i128::from(self.overlapping()),
+        };
+        let positions = positions.start.max((too_late + slide - 1) / slide)..positions.end;
+        positions.map_while(move |position| {
+            let start = i128::from(last) - position * slide;
+            let holds = i128::from(instant) < start + size;
+            i64::try_from(start)
+                .ok()
+                .filter(|start| holds && *start >= first)
+        })
     }
 
     fn is_start(&self, instant: i64) -> bool {
@@ -173,6 +214,25 @@ mod tests {
             prop_assert_eq!(scaled.slice_of(slice), slice);
             prop_assert_eq!(window_starts(slice, &windows), window_starts(time, &windows));
             prop_assert!(scaled.earliest_start(time) <= window_starts(time, &windows)[0]);
+        }
+
+        #[test]
+        fn what_is_wanted_of_the_windows_of_a_name_is_found(
+            windows in shape(),
+            time in -1_000_i64..1_000,
+            first in -1_000_i64..1_000,
+            length in 0_i64..60,
+        ) {
+            let scaled = scaled(&windows);
+            let wanted = first..=first + length;
+            let mut expected = window_starts(time, &windows);
+            expected.retain(|start| wanted.contains(start));
+            expected.reverse();
+            let found: Vec<i64> = scaled.windows_named(scaled.slice_of(time), &wanted).collect();
+            prop_assert_eq!(found, expected);
+            let start = scaled.last_start(time);
+            let found: Vec<i64> = scaled.windows_named(start, &wanted).collect();
+            prop_assert_eq!(found, if wanted.contains(&start) { vec![start] } else { vec![] });
         }
 
         #[test]
