@@ -7,10 +7,10 @@ use datafusion::arrow::{
     array::{Int64Array, StringArray, TimestampMicrosecondArray},
     datatypes::TimeUnit,
 };
-use headwater_core::{Delay, Epoch, EventTime};
+use headwater_core::{Delay, Epoch, EventTime, Watermark};
 use headwater_state::Work;
 
-use super::*;
+use super::{epoch::Outcome, *};
 use crate::partial_step::{context, partial, sorted};
 
 fn schema() -> SchemaRef {

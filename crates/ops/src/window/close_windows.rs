@@ -197,6 +197,21 @@ mod tests {
         found
     }
 
+    /// Windows of ten units every five, the first of two keys; a unit has so many microseconds.
+    fn ten_every_five(unit: i64) -> ClosingWindows {
+        let scaled = Scaled {
+            size: 10,
+            slide: 5,
+            offset: 0,
+        };
+        let windows = Windows {
+            size_micros: 10 * unit,
+            slide_micros: 5 * unit,
+            offset_micros: 0,
+        };
+        ClosingWindows::new(windows, 0, combination(scaled))
+    }
+
     fn watermark(millis: i64) -> Watermark {
         Watermark::START.advanced(EventTime(millis), Delay(0))
     }
@@ -272,17 +287,7 @@ mod tests {
 
     #[test]
     fn the_first_window_of_the_first_slice_ends_next() {
-        let scaled = Scaled {
-            size: 10,
-            slide: 5,
-            offset: 0,
-        };
-        let windows = Windows {
-            size_micros: 10_000_000,
-            slide_micros: 5_000_000,
-            offset_micros: 0,
-        };
-        let closing = ClosingWindows::new(windows, 0, combination(scaled));
+        let closing = ten_every_five(1_000_000);
         // A row at 100 s is in windows that end at 105 s and 110 s.
         for (at, expected) in [(0, 105_000), (104_999, 105_000), (105_000, 110_000)] {
             assert_eq!(closing.next_end(110_000, watermark(at)), expected, "{at}");
@@ -291,17 +296,7 @@ mod tests {
 
     #[test]
     fn keys_come_in_the_order_of_the_grouping() {
-        let scaled = Scaled {
-            size: 10,
-            slide: 5,
-            offset: 0,
-        };
-        let windows = Windows {
-            size_micros: 10 * MILLI,
-            slide_micros: 5 * MILLI,
-            offset_micros: 0,
-        };
-        let closing = ClosingWindows::new(windows, 0, combination(scaled));
+        let closing = ten_every_five(MILLI);
         assert_eq!(closing.key_order(), [1, 0]);
         let rows = batch(&[(Some(7), 4, 1, 10)]);
         let span = Span {
