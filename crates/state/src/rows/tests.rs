@@ -327,6 +327,62 @@ fn expiry_of_whole_buckets_compares_no_row() {
 }
 
 #[test]
+fn what_is_left_is_found_however_much_has_expired() {
+    // Of key k there are rows in buckets 0 to k / 10, and one that never expires where k is a multiple of seven.
+    let timed = (0..100).flat_map(|key| (0..=key / 10).map(move |i| (key, i, i * 1_000 + key)));
+    let timed: Vec<_> = timed.collect();
+    for limit in [
+        -1,
+        0,
+        550,
+        999,
+        2_050,
+        4_999,
+        6_000,
+        8_999,
+        9_094,
+        9_098,
+        9_099,
+        i64::MAX,
+    ] {
+        let mut store = new_store(spec());
+        append(&mut store, timed.iter().copied());
+        let forever: Vec<_> = (0..100).filter(|key| key % 7 == 0).collect();
+        let never = vec![99; forever.len()];
+        store
+            .append(&[ints(forever)], &[ints(never)], None, None)
+            .unwrap();
+        let expired = store.expire(limit, Emit::All).unwrap();
+        let due = |row: &&(i64, i64, i64)| row.2 <= limit;
+        let mut gone = values(&expired.rows);
+        gone.sort_unstable();
+        let mut expected: Vec<_> = timed.iter().filter(due).map(|row| row.1).collect();
+        expected.sort_unstable();
+        assert_eq!(gone, expected, "{limit}");
+        store.check_invariants();
+        for again in [false, true] {
+            if again {
+                // What went can come again, in the place of what went.
+                append(
+                    &mut store,
+                    timed.iter().copied().filter(|row| row.2 <= limit),
+                );
+                store.check_invariants();
+            }
+            for key in 0..100 {
+                let left = timed
+                    .iter()
+                    .filter(|row| row.0 == key && (again || row.2 > limit));
+                let left = left.map(|row| row.1).chain((key % 7 == 0).then_some(99));
+                let mut found: Vec<_> = found(&store, [key]).into_iter().map(|it| it.1).collect();
+                found.sort_unstable();
+                assert_eq!(found, left.collect::<Vec<_>>(), "{key} after {limit}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_probe_of_a_range_looks_only_at_segments_that_overlap() {
     let mut store = new_store(spec());
     // One key, a hundred buckets of a hundred rows.
