@@ -128,18 +128,16 @@ impl KeyedState {
     }
 
     /// No key expires before this, in milliseconds; `None` if no key ever does. Where keys were removed it may be too
-    /// early, until [`Self::expire`] is called for it. Costs a step for each segment.
+    /// early, until [`Self::expire`] is called for it.
     pub fn earliest_expiry(&self) -> Option<i64> {
-        let segments = self.segments.iter();
-        let expiring = segments.filter(|segment| segment.keys > 0 && segment.bucket.is_some());
-        expiring.map(|segment| segment.earliest).min()
+        let first = self.segments.by_time().find(|segment| segment.keys > 0)?;
+        Some(first.earliest)
     }
 
     /// Memory in use, in bytes: rows, index, garbage that is not yet collected and changes not yet committed.
     pub fn memory_bytes(&self) -> usize {
-        let segments: usize = self.segments.iter().map(|s| s.memory_bytes()).sum();
         let changes: usize = self.changes.iter().map(Change::memory_bytes).sum();
-        segments + changes + self.blocks.memory_bytes()
+        self.segments.memory_bytes() + changes + self.blocks.memory_bytes()
     }
 
     /// Work done since the store was made.

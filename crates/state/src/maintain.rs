@@ -53,7 +53,7 @@ impl KeyedState {
             }
             self.settle(segment)?;
         }
-        for id in self.segments.ids() {
+        for id in self.segments.take_changed() {
             let segment = self.segments.get(id);
             if segment.slots() > 2 * segment.keys + WASTED_SLOTS {
                 self.reindex(id)?;

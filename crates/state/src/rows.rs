@@ -144,8 +144,7 @@ impl RowStore {
 
     /// Memory in use, in bytes: rows, index, garbage that is not yet collected and changes not yet committed.
     pub fn memory_bytes(&self) -> usize {
-        let segments: usize = self.segments.iter().map(Segment::memory_bytes).sum();
-        segments + self.index.memory_bytes() + self.pending.memory_bytes()
+        self.segments.memory_bytes() + self.index.memory_bytes() + self.pending.memory_bytes()
     }
 
     /// Work done since the store was made.
@@ -180,11 +179,10 @@ impl RowStore {
     }
 
     /// No row expires before this, in milliseconds; `None` if no row ever does. Where rows were removed it may be too
-    /// early, until [`Self::expire`] is called for it. Costs a step for each segment.
+    /// early, until [`Self::expire`] is called for it.
     pub fn earliest_expiry(&self) -> Option<i64> {
-        let segments = self.segments.iter();
-        let expiring = segments.filter(|segment| segment.rows > 0 && !segment.never_expires());
-        expiring.map(|segment| segment.earliest).min()
+        let first = self.segments.by_time().find(|segment| segment.rows > 0)?;
+        Some(first.earliest)
     }
 
     /// Whether each of these rows is marked.

@@ -38,6 +38,10 @@ impl Bucketed for Segment {
     fn set_bucket(&mut self, bucket: i64) {
         self.bucket = Some(bucket);
     }
+
+    fn memory_bytes(&self) -> usize {
+        Segment::memory_bytes(self)
+    }
 }
 
 impl Segment {

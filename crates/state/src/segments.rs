@@ -17,6 +17,18 @@ pub(crate) trait Bucketed {
 
     /// Says which bucket it belongs to from now on.
     fn set_bucket(&mut self, bucket: i64);
+
+    /// Memory that it holds, in bytes.
+    fn memory_bytes(&self) -> usize;
+}
+
+/// What is known of a segment without looking at it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Noted {
+    /// Its memory when it was last looked at.
+    bytes: usize,
+    /// Whether it may have changed since, and is listed as that.
+    is_changed: bool,
 }
 
 pub(crate) struct Segments<S> {
@@ -24,6 +36,12 @@ pub(crate) struct Segments<S> {
     free: Vec<u32>,
     by_bucket: BTreeMap<i64, u32>,
     never: Option<u32>,
+    /// By the number of a segment.
+    noted: Vec<Noted>,
+    /// Segments that may have changed since they were last looked at, and maybe some that are gone.
+    changed: Vec<u32>,
+    /// Memory of all segments as it was noted.
+    bytes: usize,
     /// Width of a bucket in milliseconds.
     pub(crate) width: i64,
 }
@@ -35,6 +53,9 @@ impl<S: Bucketed> Segments<S> {
             free: Vec::new(),
             by_bucket: BTreeMap::new(),
             never: None,
+            noted: Vec::new(),
+            changed: Vec::new(),
+            bytes: 0,
             width,
         }
     }
@@ -55,9 +76,11 @@ impl<S: Bucketed> Segments<S> {
             }
             None => {
                 self.slab.push(Some(segment));
+                self.noted.push(Noted::default());
                 (self.slab.len() - 1) as u32
             }
         };
+        self.note_change(id);
         match bucket {
             Some(bucket) => {
                 self.by_bucket.insert(bucket, id);
@@ -68,8 +91,7 @@ impl<S: Bucketed> Segments<S> {
     }
 
     pub(crate) fn remove(&mut self, id: u32) -> Option<S> {
-        let segment = self.slab[id as usize].take()?;
-        self.free.push(id);
+        let segment = self.take(id)?;
         match segment.bucket() {
             // Of segments about to be united another one may hold the bucket.
             Some(bucket) if self.by_bucket.get(&bucket) == Some(&id) => {
@@ -93,6 +115,7 @@ impl<S: Bucketed> Segments<S> {
     }
 
     pub(crate) fn get_mut(&mut self, id: u32) -> &mut S {
+        self.note_change(id);
         self.slab[id as usize]
             .as_mut()
             .expect("places name only segments that exist")
@@ -105,6 +128,56 @@ impl<S: Bucketed> Segments<S> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &S> {
         self.slab.iter().flatten()
+    }
+
+    /// The segments whose rows expire, by time.
+    pub(crate) fn by_time(&self) -> impl Iterator<Item = &S> {
+        self.by_bucket.values().map(|id| self.get(*id))
+    }
+
+    #[inline]
+    fn note_change(&mut self, id: u32) {
+        let noted = &mut self.noted[id as usize];
+        if !noted.is_changed {
+            noted.is_changed = true;
+            self.changed.push(id);
+        }
+    }
+
+    /// The segments that may have changed since [`Self::take_changed`]: by time, then the one that never expires.
+    pub(crate) fn changed(&self) -> Vec<u32> {
+        let there = |id: &u32| self.find_by_id(*id).is_some();
+        let mut ids: Vec<u32> = self.changed.iter().copied().filter(there).collect();
+        ids.sort_by_key(|id| {
+            let bucket = self.get(*id).bucket();
+            (bucket.is_none(), bucket)
+        });
+        ids
+    }
+
+    /// As [`Self::changed`], and from now on none of them has changed.
+    pub(crate) fn take_changed(&mut self) -> Vec<u32> {
+        let ids = self.changed();
+        for id in std::mem::take(&mut self.changed) {
+            let bytes = self.find_by_id(id).map_or(0, S::memory_bytes);
+            let noted = &mut self.noted[id as usize];
+            self.bytes = self.bytes - noted.bytes + bytes;
+            *noted = Noted {
+                bytes,
+                is_changed: false,
+            };
+        }
+        ids
+    }
+
+    /// Memory of all segments, in bytes; looks at those only that may have changed.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let changed = self.changed.iter().map(|id| {
+            let now = self.find_by_id(*id).map_or(0, S::memory_bytes);
+            (self.noted[*id as usize].bytes, now)
+        });
+        let (noted, now) = changed.fold((0, 0), |(noted, now), it| (noted + it.0, now + it.1));
+        self.bytes - noted + now
     }
 
     /// Segments whose bucket begins at or before `limit`, and whether all of the bucket is at or before it.
@@ -155,10 +228,12 @@ impl<S: Bucketed> Segments<S> {
         self.by_bucket.insert(bucket, id);
     }
 
-    /// Takes a segment that holds no bucket any more.
+    /// Takes a segment, whatever bucket it holds or has held.
     pub(crate) fn take(&mut self, id: u32) -> Option<S> {
         let segment = self.slab[id as usize].take()?;
         self.free.push(id);
+        let noted = &mut self.noted[id as usize];
+        self.bytes -= std::mem::take(&mut noted.bytes);
         Some(segment)
     }
 }
@@ -277,5 +352,104 @@ mod tests {
             .map(|i| Some(i * (i64::MAX / 4_000)))
             .collect();
         assert!(segments.doublings_to_fit(&far) > 40);
+    }
+
+    /// A segment of so many bytes.
+    struct Sized {
+        bucket: Option<i64>,
+        bytes: usize,
+    }
+
+    impl Bucketed for Sized {
+        fn bucket(&self) -> Option<i64> {
+            self.bucket
+        }
+
+        fn set_bucket(&mut self, bucket: i64) {
+            self.bucket = Some(bucket);
+        }
+
+        fn memory_bytes(&self) -> usize {
+            self.bytes
+        }
+    }
+
+    fn segment(bucket: Option<i64>, bytes: usize) -> Sized {
+        Sized { bucket, bytes }
+    }
+
+    #[test]
+    fn segments_that_changed_are_known_once_and_by_time() {
+        let mut segments = Segments::new(1);
+        let never = segments.add(segment(None, 1));
+        let late = segments.add(segment(Some(5), 10));
+        let early = segments.add(segment(Some(-3), 100));
+        assert_eq!(segments.changed(), [early, late, never]);
+        assert_eq!(segments.take_changed(), [early, late, never]);
+        assert!(segments.take_changed().is_empty());
+
+        segments.get_mut(late).bytes = 20;
+        segments.get_mut(late).bytes = 30;
+        segments.get(early);
+        assert_eq!(segments.take_changed(), [late]);
+
+        // One that is gone has not changed; another with its number has.
+        segments.get_mut(early).bytes = 200;
+        segments.remove(early);
+        assert!(segments.changed().is_empty());
+        let other = segments.add(segment(Some(9), 1_000));
+        assert_eq!((other, segments.take_changed()), (early, vec![other]));
+        assert_eq!(
+            segments.by_time().map(|it| it.bytes).collect::<Vec<_>>(),
+            [30, 1_000]
+        );
+    }
+
+    #[test]
+    fn memory_is_the_sum_of_the_segments_at_any_time() {
+        let mut segments = Segments::new(1);
+        let mut expected = Vec::new();
+        let check = |segments: &Segments<Sized>, expected: &[usize]| {
+            assert_eq!(segments.memory_bytes(), expected.iter().sum::<usize>());
+        };
+        for bucket in 0..10 {
+            segments.add(segment(Some(bucket), 1 << bucket));
+            expected.push(1 << bucket);
+            check(&segments, &expected);
+        }
+        for (step, look) in [true, false, false, true, true, false]
+            .into_iter()
+            .enumerate()
+        {
+            if look {
+                segments.take_changed();
+                check(&segments, &expected);
+            }
+            let id = segments.find(Some(step as i64)).unwrap();
+            segments.get_mut(id).bytes = 5_000;
+            expected[step] = 5_000;
+            check(&segments, &expected);
+            let id = segments.find(Some(9 - step as i64 / 2)).unwrap();
+            match step % 2 {
+                0 => segments.get_mut(id).bytes = 0,
+                _ => drop(segments.remove(id)),
+            }
+            expected[9 - step / 2] = 0;
+            check(&segments, &expected);
+        }
+
+        // Buckets of twice the width: of two segments one takes the other's keys, and the other is taken.
+        for (bucket, ids) in segments.widen(1) {
+            let mut bytes = 0;
+            for id in &ids[1..] {
+                bytes += segments.take(*id).unwrap().bytes;
+                check(&segments, &[expected.iter().sum::<usize>() - bytes]);
+            }
+            segments.get_mut(ids[0]).bytes += bytes;
+            segments.assign(bucket, ids[0]);
+            check(&segments, &expected);
+        }
+        segments.take_changed();
+        check(&segments, &expected);
     }
 }

@@ -97,7 +97,7 @@ impl RowStore {
     fn new_rows(&self) -> Result<Vec<Change>> {
         let is_new = |number: &u64| *number >= self.uncommitted;
         let mut pieces = Vec::new();
-        for id in self.segments.ids() {
+        for id in self.segments.changed() {
             let segment = self.segments.get(id);
             if !segment.newest.as_ref().is_some_and(is_new) {
                 continue;

@@ -58,11 +58,18 @@ impl RowStore {
                 }
             }
             assert_eq!(chained, live.len(), "live rows are in chains");
+            let is_new = segment.newest >= Some(self.uncommitted);
+            assert!(
+                !is_new || self.segments.changed().contains(&id),
+                "rows of the next delta are found"
+            );
             for block in &segment.blocks {
                 assert_eq!(block.numbers.null_count(), 0);
             }
         }
         assert_eq!(rows, self.rows);
+        let bytes = self.segments.iter().map(Bucketed::memory_bytes);
+        assert_eq!(self.segments.memory_bytes(), bytes.sum::<usize>());
         assert_eq!(chains.len(), self.index.len(), "a chain without rows");
         for chain in chains {
             let chain = *self.index.chain(chain);

@@ -45,11 +45,11 @@ struct Moved {
 }
 
 impl RowStore {
-    /// Collects garbage that has grown larger than what it lies among, and merges small blocks. [`Self::commit`] calls
-    /// it; it costs nothing if there is nothing to do.
-    pub fn compact(&mut self) -> Result<()> {
+    /// Collects garbage that has grown larger than what it lies among, and merges small blocks, in segments that have
+    /// changed. Only for when nothing is pending: it is changed segments too that the next delta is made of.
+    pub(super) fn compact(&mut self) -> Result<()> {
         self.generation += 1;
-        for id in self.segments.ids() {
+        for id in self.segments.take_changed() {
             let segment = self.segments.get(id);
             if segment.rows == 0 {
                 self.remove_segment(id);
