@@ -166,8 +166,7 @@ fn run(command: Command) -> Result<()> {
         Command::StateSize { keys, epochs } => runtime()?.block_on(async {
             let clock = SystemClock::default();
             for operator in Operator::ALL {
-                for keys in &keys {
-                    let cost = state_size::run(operator, *keys, epochs, &clock).await?;
+                for cost in state_size::run(operator, &keys, epochs, &clock).await? {
                     print_line(&serde_json::to_string(&cost)?);
                 }
             }

@@ -14,6 +14,7 @@ use headwater::connect::memory::MemoryStream;
 use headwater::{Clock, DataFrame, Error, Options, OutputMode, Result, Session, StreamingQuery};
 use headwater_log::store::{CountedStorage, counted_storage_for_url};
 use serde::Serialize;
+use tempfile::TempDir;
 
 use crate::report::round;
 
@@ -23,6 +24,8 @@ const ROWS: i64 = 1_000;
 const FILL: i64 = 50_000;
 /// Epochs that run before any is measured: plans are warm, caches are filled.
 const WARM: i64 = 20;
+/// Epochs of one size before it is another's turn.
+const TURN: i64 = 20;
 
 const SECOND: i64 = 1_000_000;
 
@@ -131,58 +134,109 @@ pub struct EpochCost {
     pub checkpoint_bytes_per_epoch: u64,
 }
 
-/// Runs `epochs` epochs of `operator` beside `keys` keys in state. The checkpoint is in a temporary folder.
+/// Runs `epochs` epochs of `operator` beside each of these numbers of keys in state, the sizes in turns: a machine that
+/// is slow for a while is slow for all of them. The checkpoints are in temporary folders.
 ///
 /// # Errors
-/// `Invalid` if `keys` is no multiple of 2,000; whatever the query fails with.
+/// `Invalid` if a size is no multiple of 2,000; whatever the queries fail with.
 pub async fn run(
     operator: Operator,
-    keys: i64,
+    sizes: &[i64],
     epochs: i64,
     clock: &dyn Clock,
-) -> Result<EpochCost> {
-    if keys < 2 * ROWS || keys % (2 * ROWS) != 0 {
-        return Err(Error::invalid(format!(
-            "{keys} keys cannot be kept: choose a multiple of {}",
-            2 * ROWS
-        )));
+) -> Result<Vec<EpochCost>> {
+    let mut sized = Vec::new();
+    for keys in sizes {
+        sized.push(Sized::fill(operator, *keys).await?);
     }
-    let folder = tempfile::tempdir()
-        .map_err(|e| Error::unavailable("cannot create a folder for the query").with_source(e))?;
-    let folder = folder.path().to_string_lossy();
-    let storage = Arc::new(counted_storage_for_url(&folder, &Options::new())?);
-    let mut feed = Feed::start(operator, keys, &storage).await?;
-    while feed.rows < keys {
-        feed.give(FILL.min(keys - feed.rows)).await?;
+    let mut left = epochs;
+    while left > 0 {
+        for size in &mut sized {
+            size.measure(left.min(TURN), clock).await?;
+        }
+        left -= TURN;
     }
-    for _ in 0..WARM {
-        feed.give(ROWS).await?;
+    let mut costs = Vec::new();
+    for size in sized {
+        costs.push(size.stop(operator).await?);
     }
-    let written = storage.counts();
-    let mut times = Vec::new();
-    for _ in 0..epochs {
-        let start = clock.monotonic();
-        feed.give(ROWS).await?;
-        times.push(clock.monotonic() - start);
+    Ok(costs)
+}
+
+/// A running query whose state is as large as it is to be, and what its epochs cost so far.
+struct Sized {
+    keys: i64,
+    feed: Feed,
+    storage: Arc<CountedStorage>,
+    times: Vec<Duration>,
+    bytes_written: u64,
+    /// Its checkpoint, gone with it.
+    _folder: TempDir,
+}
+
+impl Sized {
+    async fn fill(operator: Operator, keys: i64) -> Result<Self> {
+        if keys < 2 * ROWS || keys % (2 * ROWS) != 0 {
+            return Err(Error::invalid(format!(
+                "{keys} keys cannot be kept: choose a multiple of {}",
+                2 * ROWS
+            )));
+        }
+        let folder = tempfile::tempdir().map_err(|e| {
+            Error::unavailable("cannot create a folder for the query").with_source(e)
+        })?;
+        let url = folder.path().to_string_lossy();
+        let storage = Arc::new(counted_storage_for_url(&url, &Options::new())?);
+        let mut feed = Feed::start(operator, keys, &storage).await?;
+        while feed.rows < keys {
+            feed.give(FILL.min(keys - feed.rows)).await?;
+        }
+        for _ in 0..WARM {
+            feed.give(ROWS).await?;
+        }
+        Ok(Self {
+            keys,
+            feed,
+            storage,
+            times: Vec::new(),
+            bytes_written: 0,
+            _folder: folder,
+        })
     }
-    let written = storage.counts().since(&written).bytes_written;
-    let report = feed.query.last_progress();
-    feed.query.stop().await?;
-    let state_rows = report.map(|report| {
-        let operators = report.state_operators.iter();
-        operators.map(|operator| operator.num_rows_total).sum()
-    });
-    times.sort();
-    Ok(EpochCost {
-        operator: operator.to_string(),
-        keys,
-        state_rows: state_rows.unwrap_or(0),
-        rows_per_epoch: ROWS,
-        epochs,
-        epoch_ms_p50: millis(&times, 50),
-        epoch_ms_p90: millis(&times, 90),
-        checkpoint_bytes_per_epoch: written / epochs.max(1).unsigned_abs(),
-    })
+
+    async fn measure(&mut self, epochs: i64, clock: &dyn Clock) -> Result<()> {
+        // What the other sizes have put out of the processor's caches comes back before the clock runs.
+        self.feed.give(ROWS).await?;
+        let written = self.storage.counts();
+        for _ in 0..epochs {
+            let start = clock.monotonic();
+            self.feed.give(ROWS).await?;
+            self.times.push(clock.monotonic() - start);
+        }
+        self.bytes_written += self.storage.counts().since(&written).bytes_written;
+        Ok(())
+    }
+
+    async fn stop(mut self, operator: Operator) -> Result<EpochCost> {
+        let report = self.feed.query.last_progress();
+        self.feed.query.stop().await?;
+        let state_rows = report.map(|report| {
+            let operators = report.state_operators.iter();
+            operators.map(|operator| operator.num_rows_total).sum()
+        });
+        self.times.sort();
+        let epochs = self.times.len() as i64;
+        Ok(EpochCost {
+            operator: operator.to_string(),
+            keys: self.keys,
+            state_rows: state_rows.unwrap_or(0),
+            rows_per_epoch: ROWS,
+            epochs,
+            epoch_ms_p50: millis(&self.times, 50),
+            epoch_ms_p90: millis(&self.times, 90),
+            checkpoint_bytes_per_epoch: self.bytes_written / epochs.max(1).unsigned_abs(),
+        })
+    }
 }
 
 fn millis(sorted: &[Duration], percent: usize) -> f64 {
@@ -281,17 +335,20 @@ mod tests {
     async fn the_state_is_as_large_as_it_was_to_be() {
         let clock = headwater::core::SystemClock::default();
         for operator in Operator::ALL {
-            let cost = run(operator, 4_000, 3, &clock).await.unwrap();
-            let near = 3_500..=6_500;
-            assert!(near.contains(&cost.state_rows), "{cost:?}");
-            assert!(cost.checkpoint_bytes_per_epoch > 1_000, "{cost:?}");
+            let costs = run(operator, &[4_000, 8_000], 3, &clock).await.unwrap();
+            assert_eq!(costs.len(), 2);
+            for (cost, near) in std::iter::zip(costs, [3_500..=6_500, 7_500..=10_500]) {
+                assert!(near.contains(&cost.state_rows), "{cost:?}");
+                assert_eq!(cost.epochs, 3);
+                assert!(cost.checkpoint_bytes_per_epoch > 1_000, "{cost:?}");
+            }
         }
     }
 
     #[tokio::test]
     async fn a_size_that_cannot_be_kept_is_refused() {
         let clock = headwater::core::SystemClock::default();
-        let error = run(Operator::Dedup, 1_234, 1, &clock).await.unwrap_err();
+        let error = run(Operator::Dedup, &[1_234], 1, &clock).await.unwrap_err();
         assert!(error.message().contains("2000"), "{error}");
     }
 }

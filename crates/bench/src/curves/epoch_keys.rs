@@ -15,9 +15,7 @@ pub(super) fn measure(options: &Options, clock: &dyn Clock) -> Result<Measured> 
     super::runtime()?.block_on(async {
         let mut costs = Vec::new();
         for operator in Operator::ALL {
-            for keys in sizes {
-                costs.push(state_size::run(operator, *keys, epochs, clock).await?);
-            }
+            costs.extend(state_size::run(operator, sizes, epochs, clock).await?);
         }
         Ok(judge(&costs))
     })
