@@ -31,70 +31,40 @@ impl RowStore {
     /// Removes every row that expires at or before `limit`, in milliseconds. Returns the rows asked for, keys ++
     /// values, by time bucket and oldest first within each. References to rows are void from then on.
     ///
-    /// Costs O(rows expired), those left included where they are fewer, plus a comparison for each row of the one bucket that
-    /// `limit` cuts.
+    /// Costs O(rows expired), plus a comparison for each row of the one bucket that `limit` cuts.
     pub fn expire(&mut self, limit: i64, emit: Emit) -> Result<Expired> {
         self.generation += 1;
         let mut expired = Expired::default();
-        let (mut whole, mut cut) = (Vec::new(), Vec::new());
-        let mut is_recorded = false;
         for (id, is_whole) in self.segments.up_to(limit) {
             let segment = self.segments.get(id);
             if segment.earliest > limit {
                 continue;
             }
-            let oldest = segment.blocks.first();
-            let is_old = oldest.is_some_and(|block| block.numbers.value(0) < self.uncommitted);
-            match is_whole || segment.latest <= limit {
-                true => {
-                    is_recorded |= is_old && segment.rows > 0;
-                    whole.push(id);
-                }
-                false => cut.push((id, is_old)),
-            }
-        }
-        for segment in self.remove_segments(&whole) {
-            expired.removed += segment.rows;
-            for block in &segment.blocks {
-                let live = segment.live.slice(block.start as usize, block.len());
-                self.emit(&segment, block, live, emit, &mut expired)?;
-            }
-        }
-        for (id, is_old) in cut {
+            let is_whole = is_whole || segment.latest <= limit;
+            let is_old = segment.blocks.first();
+            let is_old = is_old.is_some_and(|block| block.numbers.value(0) < self.uncommitted);
             let before = expired.removed;
-            self.cut_segment(id, limit, emit, &mut expired)?;
-            is_recorded |= is_old && expired.removed > before;
-        }
-        if is_recorded {
-            self.pending.expired_to = self.pending.expired_to.max(Some(limit));
+            match is_whole {
+                true => self.drop_segment(id, emit, &mut expired)?,
+                false => self.cut_segment(id, limit, emit, &mut expired)?,
+            }
+            if is_old && expired.removed > before {
+                self.pending.expired_to = self.pending.expired_to.max(Some(limit));
+            }
         }
         Ok(expired)
     }
 
-    /// Takes segments and their chains out of the store.
-    fn remove_segments(&mut self, ids: &[u32]) -> Vec<Segment> {
-        let gone: Vec<u32> = ids
-            .iter()
-            .flat_map(|id| self.segments.get(*id).own_chains(&self.index))
-            .collect();
-        if gone.len() * 2 <= self.index.len() {
-            return ids
-                .iter()
-                .filter_map(|id| self.remove_segment(*id))
-                .collect();
+    fn drop_segment(&mut self, id: u32, emit: Emit, expired: &mut Expired) -> Result<()> {
+        let Some(segment) = self.remove_segment(id) else {
+            return Ok(());
+        };
+        expired.removed += segment.rows;
+        for block in &segment.blocks {
+            let live = segment.live.slice(block.start as usize, block.len());
+            self.emit(&segment, block, live, emit, expired)?;
         }
-        let removed: Vec<Segment> = ids
-            .iter()
-            .filter_map(|id| self.segments.remove(*id))
-            .collect();
-        self.rows -= removed.iter().map(|segment| segment.rows).sum::<usize>();
-        let left: Vec<u32> = self
-            .segments
-            .iter()
-            .flat_map(|segment| segment.own_chains(&self.index))
-            .collect();
-        self.index.remove_most(&gone, &left);
-        removed
+        Ok(())
     }
 
     /// Takes a segment and its chains out of the store.

@@ -136,29 +136,6 @@ impl Index {
         self.free.push(id);
     }
 
-    /// Gives chains up where that is most of them: all others, which are `left`, are entered anew, and that costs less than
-    /// taking these out one by one.
-    pub(crate) fn remove_most(&mut self, gone: &[u32], left: &[u32]) {
-        for id in gone {
-            let Chain { later, earlier, .. } = *self.chain(*id);
-            if later != NONE {
-                self.chain_mut(later).earlier = earlier;
-            }
-            if earlier != NONE {
-                self.chain_mut(earlier).later = later;
-            }
-        }
-        self.free.extend_from_slice(gone);
-        let mut firsts = Numbers::with_capacity(left.len());
-        for some in left.chunks(AT_A_TIME) {
-            firsts.fetch(some.iter().map(|id| self.chain(*id).hash));
-            for id in some.iter().filter(|id| self.chain(**id).later == NONE) {
-                firsts.set(self.chain(*id).hash, *id);
-            }
-        }
-        self.firsts = firsts;
-    }
-
     /// Number of chains.
     pub(crate) fn len(&self) -> usize {
         self.chains.len() - self.free.len()
@@ -215,42 +192,5 @@ mod tests {
         assert_eq!(index.first(7), NONE);
         index.find_or_add(7, 3, |a, b| a > b);
         assert_eq!((chains(&index, 7), index.capacity()), (vec![3], 15));
-    }
-
-    #[test]
-    fn chains_that_are_left_are_found_after_most_have_gone() {
-        let mut index = Index::default();
-        let mut ids = Vec::new();
-        for hash in 0..100 {
-            for segment in [1, 2, 3] {
-                if (hash + segment) % 4 > 0 {
-                    let id = index.find_or_add(hash, segment, |a, b| a > b);
-                    ids.push((hash, segment, id));
-                }
-            }
-        }
-        let (left, gone): (Vec<_>, Vec<_>) = ids
-            .into_iter()
-            .partition(|(hash, segment, _)| *segment == 3 || *segment == 2 && hash % 5 == 0);
-        let id = |it: &(u32, u32, u32)| it.2;
-        let (gone, kept): (Vec<u32>, Vec<u32>) =
-            (gone.iter().map(id).collect(), left.iter().map(id).collect());
-        index.remove_most(&gone, &kept);
-        assert_eq!(index.len(), left.len());
-        let of_hash = |hash: u32| -> Vec<u32> {
-            let of_hash = left.iter().rev().filter(|it| it.0 == hash);
-            of_hash.map(|it| it.1).collect()
-        };
-        for hash in 0..100 {
-            assert_eq!(chains(&index, hash), of_hash(hash), "{hash}");
-        }
-        // What is free is given again.
-        let capacity = index.capacity();
-        for hash in 0..100 {
-            index.find_or_add(hash, 9, |a, b| a > b);
-            let expected = [vec![9], of_hash(hash)].concat();
-            assert_eq!(chains(&index, hash), expected, "{hash}");
-        }
-        assert_eq!(index.capacity(), capacity);
     }
 }
