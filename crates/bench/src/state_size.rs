@@ -145,26 +145,26 @@ pub async fn run(
     epochs: i64,
     clock: &dyn Clock,
 ) -> Result<Vec<EpochCost>> {
-    let mut sized = Vec::new();
+    let mut filled = Vec::new();
     for keys in sizes {
-        sized.push(Sized::fill(operator, *keys).await?);
+        filled.push(Filled::fill(operator, *keys).await?);
     }
     let mut left = epochs;
     while left > 0 {
-        for size in &mut sized {
+        for size in &mut filled {
             size.measure(left.min(TURN), clock).await?;
         }
         left -= TURN;
     }
     let mut costs = Vec::new();
-    for size in sized {
+    for size in filled {
         costs.push(size.stop(operator).await?);
     }
     Ok(costs)
 }
 
 /// A running query whose state is as large as it is to be, and what its epochs cost so far.
-struct Sized {
+struct Filled {
     keys: i64,
     feed: Feed,
     storage: Arc<CountedStorage>,
@@ -174,7 +174,7 @@ struct Sized {
     _folder: TempDir,
 }
 
-impl Sized {
+impl Filled {
     async fn fill(operator: Operator, keys: i64) -> Result<Self> {
         if keys < 2 * ROWS || keys % (2 * ROWS) != 0 {
             return Err(Error::invalid(format!(

@@ -126,6 +126,19 @@ impl<S: Bucketed> Segments<S> {
         self.by_bucket.values().copied().chain(self.never).collect()
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// That memory, which is told without a look at all segments, is theirs.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn check_invariants(&self) {
+        let bytes = self.iter().map(S::memory_bytes).sum::<usize>();
+        assert_eq!(self.memory_bytes(), bytes, "memory is that of the segments");
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &S> {
         self.slab.iter().flatten()
     }
@@ -355,12 +368,12 @@ mod tests {
     }
 
     /// A segment of so many bytes.
-    struct Sized {
+    struct Weighed {
         bucket: Option<i64>,
         bytes: usize,
     }
 
-    impl Bucketed for Sized {
+    impl Bucketed for Weighed {
         fn bucket(&self) -> Option<i64> {
             self.bucket
         }
@@ -374,8 +387,8 @@ mod tests {
         }
     }
 
-    fn segment(bucket: Option<i64>, bytes: usize) -> Sized {
-        Sized { bucket, bytes }
+    fn segment(bucket: Option<i64>, bytes: usize) -> Weighed {
+        Weighed { bucket, bytes }
     }
 
     #[test]
@@ -409,7 +422,7 @@ mod tests {
     fn memory_is_the_sum_of_the_segments_at_any_time() {
         let mut segments = Segments::new(1);
         let mut expected = Vec::new();
-        let check = |segments: &Segments<Sized>, expected: &[usize]| {
+        let check = |segments: &Segments<Weighed>, expected: &[usize]| {
             assert_eq!(segments.memory_bytes(), expected.iter().sum::<usize>());
         };
         for bucket in 0..10 {

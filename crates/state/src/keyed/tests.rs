@@ -56,6 +56,7 @@ fn put(state: &mut KeyedState, keys: impl IntoIterator<Item = i64>) {
     let touched = state.touch(std::slice::from_ref(&keys), None).unwrap();
     let values = touched.keys().to_vec();
     state.put(&touched, values).unwrap();
+    state.segments.check_invariants();
 }
 
 /// Puts keys that expire at the time of their own number.
@@ -65,9 +66,11 @@ fn put_expiring(state: &mut KeyedState, keys: impl IntoIterator<Item = i64>) {
     let touched = state.touch(&[Arc::clone(&keys)], Some(expiry)).unwrap();
     let values = touched.keys().to_vec();
     state.put(&touched, values).unwrap();
+    state.segments.check_invariants();
 }
 
 fn values(state: &KeyedState) -> Vec<i64> {
+    state.segments.check_invariants();
     let batches = state.scan().unwrap();
     let values = batches.iter().flat_map(|batch| {
         let values = batch.columns().last().unwrap().as_primitive::<Int64Type>();
@@ -201,7 +204,7 @@ fn a_microsecond_timestamp_does_not_make_a_segment_per_value() {
     let mut state = store(expiring(1));
     for start in (0..200_000).step_by(10_000) {
         put_expiring(&mut state, start..start + 10_000);
-        assert!(state.segments.iter().count() <= MAX_SEGMENTS);
+        assert!(state.segments.len() <= MAX_SEGMENTS);
     }
     assert_eq!(state.len(), 200_000);
     assert_eq!(state.expire(123_456, false).unwrap().removed, 123_457);
@@ -211,7 +214,7 @@ fn a_microsecond_timestamp_does_not_make_a_segment_per_value() {
         &mut state,
         (0..3_000).map(|i| (i - 1_500) * (i64::MAX / 1_500)),
     );
-    assert!(state.segments.iter().count() <= MAX_SEGMENTS);
+    assert!(state.segments.len() <= MAX_SEGMENTS);
     assert_eq!(state.len(), 79_543);
     let expired = state.expire(i64::MAX, false).unwrap();
     assert_eq!((expired.removed, state.len()), (79_543, 0));
@@ -421,7 +424,7 @@ fn a_store_can_move_to_another_thread() {
 fn a_snapshot_of_many_segments_has_few_batches() {
     let mut state = store(expiring(10));
     put_expiring(&mut state, 0..10_000);
-    assert_eq!(state.segments.iter().count(), 1_000);
+    assert_eq!(state.segments.len(), 1_000);
     state.commit(Epoch(0)).unwrap();
     let bytes = state.snapshot().encode().unwrap().bytes.into_bytes();
     assert!(bytes.len() < 10_000 * 27, "{} bytes", bytes.len());

@@ -68,8 +68,7 @@ impl RowStore {
             }
         }
         assert_eq!(rows, self.rows);
-        let bytes = self.segments.iter().map(Bucketed::memory_bytes);
-        assert_eq!(self.segments.memory_bytes(), bytes.sum::<usize>());
+        self.segments.check_invariants();
         assert_eq!(chains.len(), self.index.len(), "a chain without rows");
         for chain in chains {
             let chain = *self.index.chain(chain);

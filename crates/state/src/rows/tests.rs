@@ -478,7 +478,7 @@ fn buckets_widen_when_there_would_be_too_many() {
             (0..100).map(|i| (i % 7, epoch * 100 + i, epoch * 100 + i)),
         );
         store.commit(Epoch(epoch.unsigned_abs())).unwrap();
-        assert!(store.segments.iter().count() <= crate::segments::MAX_SEGMENTS);
+        assert!(store.segments.len() <= crate::segments::MAX_SEGMENTS);
     }
     store.check_invariants();
     let work = difference(store.work(), before);
