@@ -6,6 +6,7 @@
 //! half written. Cost is that of the keys touched and expired, never of the whole state, except that complete mode
 //! gives out everything, and that a window kept as slices is put together of all of them when it ends.
 
+mod definition;
 mod epoch;
 
 use std::sync::Arc;
@@ -33,7 +34,10 @@ use futures::TryStreamExt;
 use headwater_core::OutputMode;
 use headwater_state::{KeyedState, StateSpec, StoreLayout};
 
-use self::epoch::Stores;
+use self::{
+    definition::{Definition, GROUPS},
+    epoch::Stores,
+};
 use crate::{
     accumulate::AggregateLayout,
     binding::{BindEpoch, Bound, EpochBinding},
@@ -46,40 +50,11 @@ use crate::{
     runtime::{EpochRuntime, external},
     session::SessionAggregateExec,
     state_provider::StateAddress,
-    window::{AssignWindowsExec, ClosingWindows, Span, aggregate_slices},
+    window::{AssignWindowsExec, Span, aggregate_slices},
 };
-
-/// Name of the store that holds the groups.
-const GROUPS: &str = "groups";
-
-/// Name of that store where it holds slices of windows.
-const SLICES: &str = "slices";
-
-/// Name of the key that names slices.
-const SLICE: &str = "__slice_0";
 
 /// Minimum width of a time bucket of the state: narrower windows share a segment.
 const BUCKET_MILLIS: i64 = 10_000;
-
-/// What the operator is, the same in every epoch.
-#[derive(Debug)]
-struct Definition {
-    operator: String,
-    mode: OutputMode,
-    /// Grouping columns that lead the input and the output.
-    keys: usize,
-    /// Which key expires, if any.
-    expiry: Option<Expiry>,
-    /// How windows end that state has slices of; their column is its last key.
-    closing: Option<ClosingWindows>,
-    layout: AggregateLayout,
-    /// Whether the last input column counts the rows of each group.
-    counted: bool,
-    spec: StateSpec,
-    /// Input columns without the tag of origin.
-    partial: SchemaRef,
-    output: SchemaRef,
-}
 
 /// Merges partial aggregates into state.
 #[derive(Debug, Clone)]
