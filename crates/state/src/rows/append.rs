@@ -1,11 +1,16 @@
 //! Rows in: their numbers, their segments, their chains.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{iter::zip, sync::atomic::Ordering::Relaxed};
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt64Array};
 use headwater_core::{Error, Result};
 
-use super::{RowStore, index::AT_A_TIME, refs::RowRefs, segment::Segment};
+use super::{
+    RowStore,
+    index::{AT_A_TIME, NONE},
+    refs::RowRefs,
+    segment::Segment,
+};
 use crate::{
     columns::compact_batch, hash::row_hashes, pieces::by_segment, segments::Buckets,
     spec::batch_of, touched::Place,
@@ -35,14 +40,15 @@ impl RowStore {
         self.check_appended(rows, expiry, marked)?;
         let hashes = row_hashes(keys, rows)?;
         self.counters.indexed.fetch_add(rows as u64, Relaxed);
-        let places = self.append_hashed(keys, values, expiry, marked, &hashes)?;
+        let places = self.append_hashed(keys, values, expiry, marked, &hashes, &[])?;
         Ok(RowRefs {
             places,
             generation: self.generation,
         })
     }
 
-    /// Adds rows of which the hashes of the keys are known.
+    /// Adds rows of which the hashes of the keys are known, and maybe the chains that were claimed for them: one for each
+    /// row, or [`NONE`], or no list at all.
     pub(super) fn append_hashed(
         &mut self,
         keys: &[ArrayRef],
@@ -50,6 +56,7 @@ impl RowStore {
         expiry: Option<&Int64Array>,
         marked: Option<&BooleanArray>,
         hashes: &[u64],
+        claims: &[u32],
     ) -> Result<Vec<Place>> {
         let rows = hashes.len();
         let mut columns = keys.to_vec();
@@ -60,7 +67,7 @@ impl RowStore {
         columns.extend(self.shape.naming(numbers, expiry.cloned()));
         let batch = compact_batch(&batch_of(&self.shape.stored, columns, rows)?)?;
         self.generation += 1;
-        self.insert_hashed(&batch, marked, hashes)
+        self.insert_hashed(&batch, marked, hashes, claims)
     }
 
     pub(super) fn check_appended(
@@ -98,7 +105,7 @@ impl RowStore {
         let keys = &batch.columns()[..self.shape.key_columns()];
         let hashes = row_hashes(keys, rows)?;
         self.counters.indexed.fetch_add(rows as u64, Relaxed);
-        self.insert_hashed(batch, marked, &hashes)
+        self.insert_hashed(batch, marked, &hashes, &[])
     }
 
     fn insert_hashed(
@@ -106,9 +113,14 @@ impl RowStore {
         batch: &RecordBatch,
         marked: Option<&BooleanArray>,
         hashes: &[u64],
+        claims: &[u32],
     ) -> Result<Vec<Place>> {
         let rows = batch.num_rows();
         let segments = self.route(rows, self.shape.expiry(batch).as_ref())?;
+        // All of them before any other chain is looked for.
+        for (claim, segment) in zip(claims, &segments).filter(|(claim, _)| **claim != NONE) {
+            self.index.settle(*claim, *segment);
+        }
         let mut places = vec![Place::new(0, 0); rows];
         for piece in by_segment(batch, &segments)? {
             let order = piece.order;
@@ -120,7 +132,11 @@ impl RowStore {
                 bits.map(|row| marked.is_valid(row) && marked.value(row))
                     .collect::<Vec<bool>>()
             });
-            let start = self.insert_piece(piece.segment, piece.rows, &hashes, marked)?;
+            let claims: Vec<u32> = match claims {
+                [] => Vec::new(),
+                claims => order.iter().map(|row| claims[*row as usize]).collect(),
+            };
+            let start = self.insert_piece(piece.segment, piece.rows, &hashes, marked, &claims)?;
             for (slot, row) in (start..).zip(order) {
                 places[row as usize] = Place::new(piece.segment, slot as usize);
             }
@@ -128,21 +144,26 @@ impl RowStore {
         Ok(places)
     }
 
-    /// Appends rows to a segment; the slot of the first.
+    /// Appends rows to a segment; the slot of the first. `claims` are as in [`Self::append_hashed`], and settled.
     pub(super) fn insert_piece(
         &mut self,
         id: u32,
         rows: RecordBatch,
         hashes: &[u32],
         marked: Option<Vec<bool>>,
+        claims: &[u32],
     ) -> Result<u32> {
         let segments = &self.segments;
         let is_later = |a: u32, b: u32| segments.get(a).is_later(segments.get(b));
-        let mut chains = Vec::with_capacity(hashes.len());
-        for some in hashes.chunks(AT_A_TIME) {
-            self.index.fetch(some.iter().copied());
-            let of_some = some.iter();
-            chains.extend(of_some.map(|hash| self.index.find_or_add(*hash, id, is_later)));
+        let mut chains = claims.to_vec();
+        chains.resize(hashes.len(), NONE);
+        for (chains, hashes) in zip(chains.chunks_mut(AT_A_TIME), hashes.chunks(AT_A_TIME)) {
+            let is_missing = |(chain, _): &(&mut u32, &u32)| **chain == NONE;
+            let missing = zip(chains.iter_mut(), hashes).filter(is_missing);
+            self.index.fetch(missing.map(|(_, hash)| *hash));
+            for (chain, hash) in zip(chains, hashes).filter(is_missing) {
+                *chain = self.index.find_or_add(*hash, id, is_later);
+            }
         }
         let segment = self.segments.get_mut(id);
         let start = segment.push(&self.shape, rows, marked.map(BooleanArray::from).as_ref())?;

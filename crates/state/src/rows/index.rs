@@ -23,6 +23,17 @@ pub(crate) struct Chain {
     pub(crate) earlier: u32,
 }
 
+/// What there is of a hash for which a chain is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Chains of stored rows.
+    Stored,
+    /// Nothing but a claim, for this row.
+    By(u32),
+    /// Nothing but the claim made now, which is this chain.
+    Made(u32),
+}
+
 /// All chains of a store.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
@@ -62,8 +73,8 @@ impl Index {
         segment: u32,
         is_later: impl Fn(u32, u32) -> bool,
     ) -> u32 {
+        let id = self.next_id();
         let chains = &self.chains;
-        let id = self.free.last().copied().unwrap_or(chains.len() as u32);
         let first = self.firsts.get_or_set(hash, id);
         let is_only = first == id;
         let (mut later, mut earlier) = (NONE, if is_only { NONE } else { first });
@@ -93,6 +104,45 @@ impl Index {
             self.chain_mut(earlier).later = id;
         }
         id
+    }
+
+    /// Makes a chain for a row that is about to be stored, if there is none of its hash. Until [`Self::settle`] is told
+    /// the segment it belongs to none, and nothing but this can deal with it.
+    #[inline]
+    pub(crate) fn claim(&mut self, hash: u32, row: u32) -> Claim {
+        let id = self.next_id();
+        let first = self.firsts.get_or_set(hash, id);
+        if first != id {
+            let chain = self.chain(first);
+            return match chain.segment {
+                NONE => Claim::By(chain.head),
+                _ => Claim::Stored,
+            };
+        }
+        let (segment, head) = (NONE, row);
+        let (later, earlier) = (NONE, NONE);
+        Claim::Made(self.add(Chain {
+            hash,
+            segment,
+            head,
+            later,
+            earlier,
+        }))
+    }
+
+    /// Makes of a claim an empty chain of a segment.
+    pub(crate) fn settle(&mut self, id: u32, segment: u32) {
+        let chain = self.chain_mut(id);
+        (chain.segment, chain.head) = (segment, NONE);
+    }
+
+    /// The number that the next chain gets.
+    #[inline]
+    fn next_id(&self) -> u32 {
+        self.free
+            .last()
+            .copied()
+            .unwrap_or(self.chains.len() as u32)
     }
 
     fn add(&mut self, chain: Chain) -> u32 {
@@ -192,5 +242,25 @@ mod tests {
         assert_eq!(index.first(7), NONE);
         index.find_or_add(7, 3, |a, b| a > b);
         assert_eq!((chains(&index, 7), index.capacity()), (vec![3], 15));
+    }
+
+    #[test]
+    fn a_claim_is_of_no_segment_until_it_is_settled() {
+        let mut index = Index::default();
+        let stored = index.find_or_add(7, 3, |a, b| a > b);
+        assert_eq!(index.claim(7, 0), Claim::Stored);
+        let Claim::Made(id) = index.claim(8, 1) else {
+            panic!("nothing of hash 8 is there");
+        };
+        assert_ne!(id, stored);
+        assert_eq!(index.claim(8, 2), Claim::By(1));
+        index.settle(id, 4);
+        assert_eq!(index.claim(8, 2), Claim::Stored);
+        index.find_or_add(8, 5, |a, b| a > b);
+        assert_eq!(
+            (chains(&index, 8), chains(&index, 7)),
+            (vec![5, 4], vec![3])
+        );
+        assert_eq!(index.chain(id).head, NONE);
     }
 }

@@ -155,7 +155,7 @@ impl RowStore {
             let hashes: Vec<u32> = piece.iter().map(|row| row.hash).collect();
             let marked = self.shape.spec.marks;
             let marked = marked.then(|| piece.iter().map(|row| row.is_marked).collect());
-            self.insert_piece(id, rows, &hashes, marked)?;
+            self.insert_piece(id, rows, &hashes, marked, &[])?;
         }
         Ok(())
     }
