@@ -42,15 +42,17 @@ use crate::{
     accumulate::AggregateLayout,
     binding::{BindEpoch, Bound, EpochBinding},
     dedup::DedupExec,
-    exchange::{TagOriginExec, exchange_by_columns, exchange_by_key, in_order_of_origin},
+    exchange::{exchange_by_columns, exchange_by_key},
     expiry::Expiry,
     limit::StreamLimitExec,
     node::{display_as, no_expressions, node_over, properties, rows_after},
+    origin::{TagOriginExec, in_order_of_origin},
     report::Report,
     runtime::{EpochRuntime, external},
     session::SessionAggregateExec,
     state_provider::StateAddress,
     window::{AssignWindowsExec, Span, aggregate_slices},
+    work_sharing::share_work,
 };
 
 /// Minimum width of a time bucket of the state: narrower windows share a segment.
@@ -142,14 +144,14 @@ impl StatefulAggregateExec {
                     .in_slices(&sliced)
                     .filter(|_| !keeps_windows);
                 if let Some(definition) = definition {
-                    let input = windows_in_any_order(Arc::clone(sliced.plan()))?;
+                    let input = share_work(windows_in_any_order(Arc::clone(sliced.plan()))?)?;
                     let owners = definition.owners();
                     let input = exchange_by_columns(input, &owners, partitions)?;
                     return Ok(Self::over(input, Arc::new(definition), self.bound));
                 }
                 input = sliced.in_windows();
             }
-            input = windows_in_any_order(input)?;
+            input = share_work(windows_in_any_order(input)?)?;
         }
         let input = exchange_by_key(input, self.definition.keys, partitions)?;
         Ok(Self::over(input, Arc::clone(&self.definition), self.bound))

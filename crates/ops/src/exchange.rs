@@ -12,30 +12,22 @@ use std::{
 
 use datafusion::{
     arrow::{
-        array::{ArrayRef, AsArray, RecordBatch, UInt32Array, UInt64Array},
-        compute::take_record_batch,
-        datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type, UInt64Type},
+        array::{ArrayRef, AsArray, RecordBatch, UInt64Array},
+        datatypes::{DataType, Field, Schema, UInt64Type},
     },
     error::{DataFusionError, Result},
-    execution::TaskContext,
     logical_expr::ColumnarValue,
     physical_expr::{PhysicalExpr, expressions::Column},
     physical_plan::{
-        ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream,
+        ExecutionPlan, Partitioning,
         coalesce_partitions::CoalescePartitionsExec,
-        execution_plan::EmissionType,
         metrics::Time,
         repartition::{BatchPartitioner, RepartitionExec},
-        stream::RecordBatchStreamAdapter,
     },
 };
-use futures::StreamExt;
 use headwater_state::{key_groups, partition_of};
 
-use crate::{
-    node::{display_as, no_expressions, node_over, properties},
-    runtime::external,
-};
+use crate::runtime::external;
 
 /// Distributes `input` over `partitions` by its first `keys` columns. Without keys all rows go to one partition.
 pub fn exchange_by_key(
@@ -180,109 +172,11 @@ impl PhysicalExpr for KeyOwner {
     }
 }
 
-/// Appends the number of the partition each row comes from, so that an operator whose answer depends on the order of
-/// arrival can restore it behind an exchange.
-#[derive(Debug, Clone)]
-pub struct TagOriginExec {
-    input: Arc<dyn ExecutionPlan>,
-    properties: Arc<PlanProperties>,
-}
-
-impl TagOriginExec {
-    /// Tags the rows of `input` in a last column.
-    pub fn new(input: Arc<dyn ExecutionPlan>) -> Self {
-        let mut fields = input.schema().fields().to_vec();
-        fields.push(Arc::new(Field::new("__origin", DataType::UInt32, false)));
-        Self {
-            properties: properties(
-                Arc::new(Schema::new(fields)),
-                input.properties().output_partitioning().partition_count(),
-                EmissionType::Incremental,
-            ),
-            input,
-        }
-    }
-}
-
-/// Removes the tag column again, rows in order of origin; the order within an origin is kept.
-pub(crate) fn in_order_of_origin(batch: &RecordBatch, untagged: &SchemaRef) -> Result<RecordBatch> {
-    let last = batch.num_columns() - 1;
-    let tags = batch.column(last).as_primitive::<UInt32Type>().values();
-    let plain = RecordBatch::try_new(Arc::clone(untagged), batch.columns()[..last].to_vec())?;
-    if tags.is_sorted() {
-        return Ok(plain);
-    }
-    let order = UInt32Array::from(by_origin(tags));
-    Ok(take_record_batch(&plain, &order)?)
-}
-
-/// Row numbers by origin, in order within each. There are as many origins as partitions: rows are counted, not compared.
-pub(crate) fn by_origin(tags: &[u32]) -> Vec<u32> {
-    let origins = tags.iter().max().map_or(0, |last| *last as usize + 1);
-    let mut next = vec![0_u32; origins + 1];
-    for tag in tags {
-        next[*tag as usize + 1] += 1;
-    }
-    for origin in 0..origins {
-        next[origin + 1] += next[origin];
-    }
-    let mut order = vec![0; tags.len()];
-    for (row, tag) in (0..).zip(tags) {
-        let place = &mut next[*tag as usize];
-        order[*place as usize] = row;
-        *place += 1;
-    }
-    order
-}
-
-display_as!(TagOriginExec, |_this, f| write!(f, "TagOriginExec"));
-
-impl ExecutionPlan for TagOriginExec {
-    node_over!("TagOriginExec", [input], |_this| Ok(Arc::new(Self::new(
-        input
-    ))));
-    no_expressions!();
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn execute(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let schema = self.schema();
-        let tag = u32::try_from(partition)
-            .map_err(|_| DataFusionError::Internal("too many partitions".to_owned()))?;
-        let batches = self.input.execute(partition, context)?.map(move |batch| {
-            let batch = batch?;
-            let mut columns = batch.columns().to_vec();
-            columns.push(Arc::new(UInt32Array::from_value(tag, batch.num_rows())));
-            Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            self.schema(),
-            batches,
-        )))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::array::Int64Array;
 
     use super::*;
-
-    #[test]
-    fn rows_keep_their_order_within_an_origin() {
-        assert_eq!(by_origin(&[2, 0, 2, 1, 0]), [1, 4, 3, 0, 2]);
-        assert!(by_origin(&[]).is_empty());
-    }
 
     #[test]
     fn the_owner_of_a_key_group_receives_its_rows_whatever_datafusion_hashes() {

@@ -9,6 +9,7 @@
 mod column_use;
 mod node;
 mod order_of_rows;
+mod origin;
 #[cfg(test)]
 mod partial_step;
 
@@ -39,6 +40,7 @@ pub mod stores;
 pub mod table;
 pub mod text_views;
 pub mod window;
+mod work_sharing;
 
 use std::sync::Arc;
 
@@ -57,6 +59,7 @@ fn as_bindable(node: &Arc<dyn ExecutionPlan>) -> Option<&dyn binding::BindEpoch>
     }
     one_of!(
         scan::SourceScanExec,
+        work_sharing::WorkSharingExec,
         epoch_time::EpochTimeExec,
         window::AssignSlicesExec,
         late::LateFilterExec,

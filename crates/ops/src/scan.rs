@@ -92,6 +92,14 @@ impl SourceScanExec {
         })
     }
 
+    /// Rows that it is bound to, as far as their source knows.
+    pub(crate) fn estimated_rows(&self) -> u64 {
+        let splits = self.splits.iter().flatten();
+        splits
+            .filter_map(|split| split.estimated_rows)
+            .fold(0, u64::saturating_add)
+    }
+
     /// The splits by partition.
     pub(crate) fn deal(&self, splits: &[Split]) -> Vec<Vec<Split>> {
         deal(splits, self.splits.len())

@@ -30,6 +30,7 @@ use crate::{
     late::LateFilterExec,
     scan::SourceScanExec,
     window::{AssignSlicesExec, AssignWindowsExec},
+    work_sharing::WorkSharingExec,
 };
 
 /// Has the scans of `plan` give those columns of text as views that only a partial aggregation looks at, to group by
@@ -130,6 +131,7 @@ fn with_views(
         (!late.records_rows()).then_some(column)
     } else if node.is::<EventTimeExec>()
         || node.is::<EpochTimeExec>()
+        || node.is::<WorkSharingExec>()
         || node.is::<AssignWindowsExec>()
         || node.is::<AssignSlicesExec>()
     {

@@ -5,14 +5,14 @@
 
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array},
+        array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array},
         compute::{concat, filter_record_batch, take},
-        datatypes::{SchemaRef, UInt32Type},
+        datatypes::SchemaRef,
     },
     error::{DataFusionError, Result},
 };
 
-use crate::exchange::by_origin;
+use crate::origin::{by_origin, origins};
 
 /// Rows of several batches, numbered in order of arrival.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    /// Rows of the columns `schema`; behind them, if `tagged`, is the number of the partition that the row comes from,
-    /// which decides the order. Within one origin the order is that of the batches.
+    /// Rows of the columns `schema`; behind them, if `tagged`, is their origin, which decides the order. Within one
+    /// origin the order is that of the batches.
     pub(super) fn new(batches: Vec<RecordBatch>, schema: &SchemaRef, tagged: bool) -> Result<Self> {
         let batches: Vec<_> = batches.into_iter().filter(|b| b.num_rows() > 0).collect();
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
@@ -44,11 +44,7 @@ impl Arrivals {
             });
         }
         let last = schema.fields().len();
-        let tags: Vec<u32> = batches
-            .iter()
-            .flat_map(|batch| batch.column(last).as_primitive::<UInt32Type>().values())
-            .copied()
-            .collect();
+        let tags: Vec<u64> = batches.iter().flat_map(origins).copied().collect();
         let order = (!tags.is_sorted()).then(|| by_origin(&tags).into());
         let untagged = batches.into_iter().map(|batch| {
             let columns = batch.columns()[..last].to_vec();
@@ -112,11 +108,12 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::{
-        array::Int64Array,
+        array::{AsArray, Int64Array, UInt64Array},
         datatypes::{DataType, Field, Int64Type, Schema},
     };
 
     use super::*;
+    use crate::origin::tagged_schema;
 
     fn values(column: &ArrayRef) -> Vec<i64> {
         column.as_primitive::<Int64Type>().values().to_vec()
@@ -125,13 +122,12 @@ mod tests {
     #[test]
     fn rows_are_numbered_by_origin_and_then_as_they_came() {
         let value = Field::new("v", DataType::Int64, true);
-        let plain = Arc::new(Schema::new(vec![value.clone()]));
-        let origin = Field::new("__origin", DataType::UInt32, false);
-        let tagged = Arc::new(Schema::new(vec![value, origin]));
-        let batch = |rows: &[(i64, u32)]| {
+        let plain = Arc::new(Schema::new(vec![value]));
+        let tagged = tagged_schema(&plain);
+        let batch = |rows: &[(i64, u64)]| {
             let columns: Vec<ArrayRef> = vec![
                 Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0))),
-                Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.1))),
+                Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| row.1))),
             ];
             RecordBatch::try_new(Arc::clone(&tagged), columns).unwrap()
         };

@@ -1,8 +1,11 @@
 //! Drops the repetitions within one input partition, before rows are exchanged.
 //!
 //! As with the partial step of an aggregation, a row that cannot be the first with its key anyway need not travel. What
-//! is let through is the first row of each key in its partition, and maybe some that repeat it, so the first of all is among them. Where hardly a row
-//! is dropped the step is not worth its cost and stands aside.
+//! is let through is the first row of each key in its partition, and maybe some that repeat it, so the first of all is
+//! among them. Where hardly a row is dropped the step is not worth its cost and stands aside.
+//!
+//! A partition that helps another one reads rows that came before its own: from then on it knows no keys, for those that
+//! it knew came later.
 
 use std::sync::Arc;
 
@@ -26,6 +29,7 @@ use super::{
 };
 use crate::{
     node::{display_as, no_expressions, node_over, properties_of_input},
+    origin::origins,
     report::{Outbox, Report},
     runtime::EpochRuntime,
 };
@@ -44,6 +48,8 @@ pub(super) struct LocalDedupExec {
     keys: Vec<usize>,
     /// The schema of the keys.
     key_schema: SchemaRef,
+    /// Whether rows are tagged with their origin, all of a batch with the same.
+    tagged: bool,
     properties: Arc<PlanProperties>,
 }
 
@@ -53,6 +59,7 @@ impl LocalDedupExec {
         operator: String,
         keys: Vec<usize>,
         key_schema: SchemaRef,
+        tagged: bool,
     ) -> Self {
         Self {
             properties: properties_of_input(&input),
@@ -60,6 +67,7 @@ impl LocalDedupExec {
             operator,
             keys,
             key_schema,
+            tagged,
         }
     }
 }
@@ -68,6 +76,8 @@ impl LocalDedupExec {
 struct FirstRows {
     keys: Vec<usize>,
     known: KnownKeys,
+    /// The origin of the last batch, if rows are tagged.
+    origin: Option<u64>,
     rows: usize,
     is_worth_it: bool,
     dropped: Dropped,
@@ -102,6 +112,13 @@ impl FirstRows {
         if !self.is_worth_it || batch.num_rows() == 0 {
             return Ok(batch);
         }
+        if let Some(last) = &mut self.origin {
+            let origin = origins(&batch)[0];
+            if origin < *last {
+                self.known = KnownKeys::default();
+            }
+            *last = origin;
+        }
         let keys = self.keys.iter().map(|column| batch.column(*column));
         let repeated = self.known.repeated(keys.cloned().collect())?;
         let dropped = repeated.count_set_bits();
@@ -127,6 +144,7 @@ impl ExecutionPlan for LocalDedupExec {
             this.operator.clone(),
             this.keys.clone(),
             Arc::clone(&this.key_schema),
+            this.tagged,
         )))
     });
     no_expressions!();
@@ -148,6 +166,7 @@ impl ExecutionPlan for LocalDedupExec {
         let first = FirstRows {
             keys: self.keys.clone(),
             known: KnownKeys::default(),
+            origin: self.tagged.then_some(0),
             rows: 0,
             is_worth_it: can_be_compared(&self.key_schema),
             dropped: Dropped {
@@ -171,7 +190,50 @@ impl ExecutionPlan for LocalDedupExec {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::{
+        array::{ArrayRef, Int64Array},
+        datatypes::{DataType, Field, Schema},
+    };
+
     use super::*;
+    use crate::origin::{origin, tag, tagged_schema};
+
+    #[test]
+    fn rows_that_came_earlier_are_no_repetitions_of_later_ones() {
+        let plain = Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, true)]));
+        let tagged = tagged_schema(&plain);
+        let mut first = FirstRows {
+            keys: vec![0],
+            known: KnownKeys::default(),
+            origin: Some(0),
+            rows: 0,
+            is_worth_it: true,
+            dropped: Dropped {
+                operator: "dedup-0".to_owned(),
+                rows: 0,
+                outbox: Outbox::default(),
+            },
+        };
+        let mut let_through = |partition, turn, keys: Vec<i64>| {
+            let keys: ArrayRef = Arc::new(Int64Array::from(keys));
+            let batch = RecordBatch::try_new(Arc::clone(&plain), vec![keys]).unwrap();
+            let batch = tag(&batch, origin(partition, turn), &tagged).unwrap();
+            first.of(batch).unwrap().num_rows()
+        };
+        assert_eq!(let_through(1, 0, vec![1, 2, 1]), 2);
+        assert_eq!(let_through(1, 2, vec![2, 3]), 1, "known");
+        assert_eq!(
+            let_through(0, 1, vec![2, 4]),
+            2,
+            "2 came earlier than the one known"
+        );
+        assert_eq!(let_through(0, 3, vec![4, 1]), 1);
+        assert_eq!(
+            let_through(2, 0, vec![4, 5]),
+            1,
+            "all that is known came earlier"
+        );
+    }
 
     #[test]
     fn a_step_that_drops_little_stands_aside_once_it_knows() {

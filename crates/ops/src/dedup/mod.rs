@@ -33,7 +33,7 @@ use self::{
 };
 use crate::{
     binding::{BindEpoch, Bound, EpochBinding},
-    exchange::{TagOriginExec, exchange_by_columns},
+    exchange::exchange_by_columns,
     expiry::Expiry,
     node::{display_as, no_expressions, node_over, properties, rows_after},
     normal_float::{has_floats, normal_floats},
@@ -41,6 +41,7 @@ use crate::{
     runtime::{EpochRuntime, external},
     state_provider::StateAddress,
     stores::{expiry_text, with_shown_names},
+    work_sharing::{share_work, share_work_by_origin},
 };
 
 /// Name of the store that holds the keys.
@@ -153,16 +154,19 @@ impl DedupExec {
     /// is final, since DataFusion's own passes would remove a hand-made exchange.
     pub fn with_exchange(&self, partitions: usize) -> Result<Self> {
         let definition = Arc::clone(&self.definition);
-        let mut input: Arc<dyn ExecutionPlan> = Arc::new(LocalDedupExec::new(
-            Arc::clone(&self.input),
+        let input = Arc::clone(&self.input);
+        let local = LocalDedupExec::new(
+            if definition.in_order {
+                share_work_by_origin(input)
+            } else {
+                share_work(input)?
+            },
             definition.operator.clone(),
             definition.keys.clone(),
             Arc::clone(definition.spec.keys()),
-        ));
-        if definition.in_order {
-            input = Arc::new(TagOriginExec::new(input));
-        }
-        let input = exchange_by_columns(input, &definition.keys, partitions)?;
+            definition.in_order,
+        );
+        let input = exchange_by_columns(Arc::new(local), &definition.keys, partitions)?;
         Ok(Self::over(input, self.schema(), definition, self.bound))
     }
 }

@@ -41,6 +41,7 @@ use crate::{
     runtime::{EpochRuntime, external},
     state_provider::StateAddress,
     stores::{expiry_text, with_shown_names},
+    work_sharing::share_work,
 };
 
 /// Names of the stores that hold the rows of each side.
@@ -105,7 +106,10 @@ impl StreamJoinExec {
     /// # Errors
     /// Whatever the exchange refuses.
     pub fn with_exchange(&self, partitions: usize) -> Result<Self> {
-        let exchange = |input| exchange_by_key(Arc::clone(input), self.definition.keys, partitions);
+        let exchange = |input| {
+            let input = share_work(Arc::clone(input))?;
+            exchange_by_key(input, self.definition.keys, partitions)
+        };
         Ok(Self::over(
             exchange(&self.left)?,
             exchange(&self.right)?,

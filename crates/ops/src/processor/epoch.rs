@@ -24,9 +24,9 @@ use super::{
     variable::{Counts, Variable},
 };
 use crate::{
-    exchange::in_order_of_origin,
     expiry::Expiry,
     normal_float::{has_floats, normal_floats},
+    origin::in_order_of_origin,
     runtime::from_datafusion,
 };
 

@@ -49,8 +49,9 @@ use self::{
 };
 use crate::{
     binding::{BindEpoch, Bound, EpochBinding},
-    exchange::{TagOriginExec, exchange_by_columns},
+    exchange::exchange_by_columns,
     node::{display_as, no_expressions, properties, rows_after},
+    origin::TagOriginExec,
     report::Report,
     runtime::{EpochRuntime, external},
     state_provider::StateAddress,

@@ -35,13 +35,15 @@ use super::{
 use crate::{
     accumulate::AggregateLayout,
     binding::{BindEpoch, Bound, EpochBinding},
-    exchange::{TagOriginExec, exchange_by_key, in_order_of_origin},
+    exchange::exchange_by_key,
     expiry::Expiry,
     node::{display_as, no_expressions, node_over, properties, rows_after},
+    origin::{TagOriginExec, in_order_of_origin},
     report::Report,
     runtime::{EpochRuntime, external},
     state_provider::StateAddress,
     stores::with_shown_names,
+    work_sharing::share_work,
 };
 
 /// Name of the store that holds the sessions.
@@ -303,6 +305,8 @@ impl SessionAggregateExec {
         let mut input = Arc::clone(&self.input);
         if self.definition.order_sensitive() {
             input = Arc::new(TagOriginExec::new(input));
+        } else {
+            input = share_work(input)?;
         }
         let input = exchange_by_key(input, self.definition.keys, partitions)?;
         Ok(Self::over(input, Arc::clone(&self.definition), self.bound))

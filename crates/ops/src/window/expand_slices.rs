@@ -20,7 +20,7 @@ use crate::node::{display_as, no_expressions, node_over, properties};
 /// both a row is, and which slice or window, says one column. Where states can be merged, what meets in a window is, of a
 /// run of rows at a time.
 #[derive(Debug, Clone)]
-pub(super) struct ExpandSlicesExec {
+pub(crate) struct ExpandSlicesExec {
     input: Arc<dyn ExecutionPlan>,
     column: usize,
     scaled: Scaled,

@@ -19,6 +19,7 @@ pub use self::assign::{AssignWindowsExec, windowed_schema};
 pub(crate) use self::{
     assign_slices::AssignSlicesExec,
     close_windows::{ClosingWindows, Span},
+    expand_slices::ExpandSlicesExec,
     over_slices::{SlicedAggregate, aggregate_slices},
 };
 
