@@ -33,7 +33,7 @@ use datafusion::{
     },
 };
 use futures::{StreamExt, stream};
-use tokio::sync::Mutex;
+use tokio::{runtime::Handle, sync::Mutex};
 
 use crate::{
     binding::{BindEpoch, EpochBinding},
@@ -233,6 +233,19 @@ impl Shared {
         reader: usize,
         begin: impl FnOnce() -> Result<SendableRecordBatchStream>,
     ) -> Result<Option<(RecordBatch, u64)>> {
+        let next = self.locked_next(reader, begin).await;
+        if self.readers.load(Relaxed) > 1 {
+            let_others_run_who_is_woken();
+        }
+        next
+    }
+
+    /// The same; whoever waits for it is woken at the end.
+    async fn locked_next(
+        &self,
+        reader: usize,
+        begin: impl FnOnce() -> Result<SendableRecordBatchStream>,
+    ) -> Result<Option<(RecordBatch, u64)>> {
         let mut reading = self.rows.lock().await;
         if self.readers.load(Relaxed) >= ENDED {
             return Ok(None);
@@ -255,6 +268,17 @@ impl Shared {
             reading.turn += 1;
         }
         Ok(Some((batch, reading.turn)))
+    }
+}
+
+/// Lets another processor run the task that this one has just woken.
+///
+/// A worker of tokio keeps a woken task in a slot that nobody takes from, to run it next (tokio issue 4941): the reader that
+/// waited would run only once this one has worked its batch off, and never beside it. A second task that becomes ready
+/// moves the first one to the queue, from which idle workers take.
+fn let_others_run_who_is_woken() {
+    if let Ok(runtime) = Handle::try_current() {
+        drop(runtime.spawn(async {}));
     }
 }
 

@@ -1,4 +1,4 @@
-use std::sync::PoisonError;
+use std::{future::poll_fn, sync::PoisonError, time::Duration};
 
 use datafusion::{
     arrow::{
@@ -7,11 +7,18 @@ use datafusion::{
     },
     error::DataFusionError,
 };
-use futures::{FutureExt, channel::oneshot, stream::BoxStream};
+use futures::{
+    FutureExt,
+    channel::{mpsc, oneshot},
+    stream::BoxStream,
+};
 use proptest::prelude::*;
 
 use super::*;
 use crate::origin::origins;
+
+/// Only a failing test waits so long.
+const A_LONG_WHILE: Duration = Duration::from_secs(10);
 
 type Rows = BoxStream<'static, Result<RecordBatch>>;
 
@@ -128,6 +135,50 @@ async fn nobody_ends_before_the_last_partition_has() {
     assert_eq!(number(&own.await.unwrap().unwrap()), 7);
     assert!(others.await.is_none());
     assert!(slow.next().await.is_none());
+}
+
+/// Without help of the scheduler the second reader is not run before the first one's task comes to rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_works_its_batch_off_beside_the_next_one() {
+    let (release, released) = oneshot::channel::<()>();
+    let first = stream::once(async move {
+        released.await.unwrap();
+        batch(0)
+    });
+    let rows = first.chain(stream::iter([batch(1)])).boxed();
+    let exec = WorkSharingExec::over(given(vec![rows, stream::empty().boxed()]), false, true);
+    let (tell_waits, mut waits) = mpsc::unbounded();
+    let (tell_number, told) = std::sync::mpsc::channel();
+    let told = Arc::new(std::sync::Mutex::new(told));
+    let readers = [0, 1].map(|reader| {
+        let mut rows = execute(&exec, reader);
+        let (waits, tell, told) = (tell_waits.clone(), tell_number.clone(), Arc::clone(&told));
+        tokio::spawn(async move {
+            let mut next = rows.next();
+            let batch = poll_fn(|context| {
+                let polled = next.poll_unpin(context);
+                if polled.is_pending() {
+                    waits.unbounded_send(()).unwrap();
+                }
+                polled
+            });
+            match number(&batch.await.unwrap().unwrap()) {
+                // At work, without a pause in which its worker could run another task.
+                0 => told.lock().unwrap().recv_timeout(A_LONG_WHILE),
+                other => {
+                    tell.send(other).unwrap();
+                    Ok(other)
+                }
+            }
+        })
+    });
+    for _ in &readers {
+        waits.next().await.unwrap();
+    }
+    release.send(()).unwrap();
+    for reader in readers {
+        assert_eq!(reader.await.unwrap(), Ok(1), "it came beside the first");
+    }
 }
 
 #[tokio::test]
