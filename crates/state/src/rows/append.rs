@@ -40,15 +40,16 @@ impl RowStore {
         self.check_appended(rows, expiry, marked)?;
         let hashes = row_hashes(keys, rows)?;
         self.counters.indexed.fetch_add(rows as u64, Relaxed);
-        let places = self.append_hashed(keys, values, expiry, marked, &hashes, &[])?;
+        let places =
+            self.append_hashed(keys, values, expiry, marked, &hashes, &vec![NONE; rows])?;
         Ok(RowRefs {
             places,
             generation: self.generation,
         })
     }
 
-    /// Adds rows of which the hashes of the keys are known, and maybe the chains that were claimed for them: one for each
-    /// row, or [`NONE`], or no list at all.
+    /// Adds rows of which the hashes of the keys are known, and the chain that was claimed for each; [`NONE`] where none
+    /// was.
     pub(super) fn append_hashed(
         &mut self,
         keys: &[ArrayRef],
@@ -105,7 +106,7 @@ impl RowStore {
         let keys = &batch.columns()[..self.shape.key_columns()];
         let hashes = row_hashes(keys, rows)?;
         self.counters.indexed.fetch_add(rows as u64, Relaxed);
-        self.insert_hashed(batch, marked, &hashes, &[])
+        self.insert_hashed(batch, marked, &hashes, &vec![NONE; rows])
     }
 
     fn insert_hashed(
@@ -132,11 +133,8 @@ impl RowStore {
                 bits.map(|row| marked.is_valid(row) && marked.value(row))
                     .collect::<Vec<bool>>()
             });
-            let claims: Vec<u32> = match claims {
-                [] => Vec::new(),
-                claims => order.iter().map(|row| claims[*row as usize]).collect(),
-            };
-            let start = self.insert_piece(piece.segment, piece.rows, &hashes, marked, &claims)?;
+            let chains = order.iter().map(|row| claims[*row as usize]).collect();
+            let start = self.insert_piece(piece.segment, piece.rows, &hashes, marked, chains)?;
             for (slot, row) in (start..).zip(order) {
                 places[row as usize] = Place::new(piece.segment, slot as usize);
             }
@@ -144,19 +142,18 @@ impl RowStore {
         Ok(places)
     }
 
-    /// Appends rows to a segment; the slot of the first. `claims` are as in [`Self::append_hashed`], and settled.
+    /// Appends rows to a segment; the slot of the first. `chains` are those of the segment that are known, one for each
+    /// row; [`NONE`] has it looked up.
     pub(super) fn insert_piece(
         &mut self,
         id: u32,
         rows: RecordBatch,
         hashes: &[u32],
         marked: Option<Vec<bool>>,
-        claims: &[u32],
+        mut chains: Vec<u32>,
     ) -> Result<u32> {
         let segments = &self.segments;
         let is_later = |a: u32, b: u32| segments.get(a).is_later(segments.get(b));
-        let mut chains = claims.to_vec();
-        chains.resize(hashes.len(), NONE);
         for (chains, hashes) in zip(chains.chunks_mut(AT_A_TIME), hashes.chunks(AT_A_TIME)) {
             let is_missing = |(chain, _): &(&mut u32, &u32)| **chain == NONE;
             let missing = zip(chains.iter_mut(), hashes).filter(is_missing);

@@ -16,7 +16,7 @@ pub(crate) use crate::numbers::{AT_A_TIME, NONE};
 pub(crate) struct Chain {
     pub(crate) hash: u32,
     pub(crate) segment: u32,
-    /// The newest of its rows, a slot of the segment.
+    /// The newest of its rows, a slot of the segment; of a claim the row that it is for.
     pub(crate) head: u32,
     /// The chain of the same hash that expires next later, and next earlier.
     later: u32,

@@ -14,6 +14,7 @@ use headwater_core::{Error, Result};
 
 use super::{
     RowStore,
+    index::NONE,
     refs::RowRefs,
     segment::{Block, Segment},
 };
@@ -155,7 +156,8 @@ impl RowStore {
             let hashes: Vec<u32> = piece.iter().map(|row| row.hash).collect();
             let marked = self.shape.spec.marks;
             let marked = marked.then(|| piece.iter().map(|row| row.is_marked).collect());
-            self.insert_piece(id, rows, &hashes, marked, &[])?;
+            let chains = vec![NONE; hashes.len()];
+            self.insert_piece(id, rows, &hashes, marked, chains)?;
         }
         Ok(())
     }
