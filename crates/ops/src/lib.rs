@@ -6,6 +6,7 @@
 //! ([`runtime::EpochRuntime`]). What an operator has to tell the driver travels as rows of the plan's root
 //! ([`report::Report`]).
 
+mod beside;
 mod column_use;
 mod node;
 mod order_of_rows;

@@ -45,6 +45,17 @@ pub(crate) fn tag(batch: &RecordBatch, origin: u64, tagged: &SchemaRef) -> Resul
     Ok(RecordBatch::try_new(Arc::clone(tagged), columns)?)
 }
 
+/// The rows of a stream that have one origin, in a [`tagged_schema`].
+pub(crate) fn tag_all(
+    rows: SendableRecordBatchStream,
+    origin: u64,
+    tagged: SchemaRef,
+) -> SendableRecordBatchStream {
+    let schema = Arc::clone(&tagged);
+    let rows = rows.map(move |batch| tag(&batch?, origin, &tagged));
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+}
+
 /// The origins of tagged rows.
 pub(crate) fn origins(tagged: &RecordBatch) -> &[u64] {
     let last = tagged.num_columns() - 1;
@@ -118,14 +129,8 @@ impl ExecutionPlan for TagOriginExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let schema = self.schema();
-        let origin = origin(partition, 0);
-        let batches = self.input.execute(partition, context)?;
-        let batches = batches.map(move |batch| tag(&batch?, origin, &schema));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            self.schema(),
-            batches,
-        )))
+        let rows = self.input.execute(partition, context)?;
+        Ok(tag_all(rows, origin(partition, 0), self.schema()))
     }
 }
 

@@ -27,7 +27,10 @@ use futures::{StreamExt, future::Either, stream};
 use headwater_core::{BatchStream, Result, Source, Split};
 use tokio::sync::{Notify, oneshot};
 
-use crate::scan::{ScanColumns, SourceScanExec};
+use crate::{
+    beside::let_others_run_who_is_woken,
+    scan::{ScanColumns, SourceScanExec},
+};
 
 /// Tells when all scans of an epoch have ended.
 #[derive(Debug)]
@@ -72,6 +75,7 @@ impl Drop for UntilTheEnd {
     fn drop(&mut self) {
         if self.0.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.ended.notify_one();
+            let_others_run_who_is_woken();
         }
     }
 }

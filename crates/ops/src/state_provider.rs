@@ -18,7 +18,7 @@ use headwater_state::{
 };
 use tokio::task::JoinHandle;
 
-use crate::runtime::PlanRecorded;
+use crate::{beside::spawn_beside, runtime::PlanRecorded};
 
 /// Names one store of one partition of one operator.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -194,7 +194,7 @@ impl StateProvider {
             let (backend, run) = (Arc::clone(&self.backend), self.run);
             let name = operator.to_owned();
             let recorded = inner.recorded.clone();
-            let writing = tokio::spawn(async move {
+            let writing = spawn_beside(async move {
                 if let Some(mut recorded) = recorded {
                     recorded.wait().await?;
                 }

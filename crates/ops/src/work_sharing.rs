@@ -33,15 +33,16 @@ use datafusion::{
     },
 };
 use futures::{StreamExt, stream};
-use tokio::{runtime::Handle, sync::Mutex};
+use tokio::sync::Mutex;
 
 use crate::{
+    beside::let_others_run_who_is_woken,
     binding::{BindEpoch, EpochBinding},
     epoch_time::EpochTimeExec,
     event_time::EventTimeExec,
     late::LateFilterExec,
     node::{display_as, no_expressions, node_over, properties},
-    origin::{TagOriginExec, origin, tag, tagged_schema},
+    origin::{TagOriginExec, origin, tag, tag_all, tagged_schema},
     scan::SourceScanExec,
     session::LocalSessionsExec,
     window::{AssignSlicesExec, AssignWindowsExec, ExpandSlicesExec},
@@ -271,17 +272,6 @@ impl Shared {
     }
 }
 
-/// Lets another processor run the task that this one has just woken.
-///
-/// A worker of tokio keeps a woken task in a slot that nobody takes from, to run it next (tokio issue 4941): the reader that
-/// waited would run only once this one has worked its batch off, and never beside it. A second task that becomes ready
-/// moves the first one to the queue, from which idle workers take.
-fn let_others_run_who_is_woken() {
-    if let Ok(runtime) = Handle::try_current() {
-        drop(runtime.spawn(async {}));
-    }
-}
-
 /// One partition of the output: who reads, and where.
 struct Reader {
     exec: WorkSharingExec,
@@ -342,13 +332,11 @@ impl ExecutionPlan for WorkSharingExec {
         let schema: SchemaRef = self.schema();
         if !self.is_worth_it {
             let rows = self.input.execute(partition, context)?;
-            if !self.tags {
-                return Ok(rows);
-            }
-            let tagged = Arc::clone(&schema);
-            let origin = origin(partition, 0);
-            let rows = rows.map(move |batch| tag(&batch?, origin, &tagged));
-            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)));
+            return Ok(if self.tags {
+                tag_all(rows, origin(partition, 0), schema)
+            } else {
+                rows
+            });
         }
         let reader = Reader {
             exec: self.clone(),

@@ -1,3 +1,5 @@
+use std::{pin::pin, time::Duration};
+
 use datafusion::{
     arrow::{
         array::{Int64Array, RecordBatch, cast::AsArray},
@@ -87,4 +89,30 @@ async fn a_scan_that_is_not_executed_keeps_nobody_waiting_once_the_plan_has_run(
     assert!(futures::FutureExt::now_or_never(end.all()).is_none());
     end.plan_has_run();
     end.all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_the_scans_runs_beside_what_follows_the_last_one() {
+    let end = Arc::new(ScansEnd {
+        left: AtomicUsize::new(1),
+        ended: Notify::new(),
+    });
+    let (reads, has_read) = std::sync::mpsc::channel();
+    let (tell_waits, waits) = oneshot::channel();
+    let waiting = Arc::clone(&end);
+    let reading = tokio::spawn(async move {
+        let mut all = pin!(waiting.all());
+        assert!(futures::poll!(&mut all).is_pending());
+        tell_waits.send(()).unwrap();
+        all.await;
+        reads.send(()).unwrap();
+    });
+    waits.await.unwrap();
+    let scanning = tokio::spawn(async move {
+        drop(end.one_of());
+        // At work on what was read, without a pause in which its worker could run another task.
+        has_read.recv_timeout(Duration::from_secs(10))
+    });
+    assert_eq!(scanning.await.unwrap(), Ok(()));
+    reading.await.unwrap();
 }
