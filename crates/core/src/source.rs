@@ -80,7 +80,8 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// without looking anywhere; `None` if it is not. Must change nothing at all.
     ///
     /// The engine asks while the epoch that ends at `start` still runs, and reads the increment ahead. It uses what it
-    /// has read if the next `discover` offers just that, and drops it otherwise. Only for sources that can replay.
+    /// has read if the next `discover` offers just that, and drops it otherwise. Of a query whose sources all answer
+    /// it calls that `discover` early, before the range up to `start` is acknowledged. Only for sources that can replay.
     fn peek(&self, _start: &Offset) -> Option<Increment> {
         None
     }

@@ -13,6 +13,7 @@ use headwater_log::SourceStep;
 use headwater_ops::read_ahead::{ReadAhead, ScansEnd};
 
 use crate::{
+    begun::follows_at_once,
     discover::{self, RunningSource},
     driver::Driver,
     settings::Settings,
@@ -27,8 +28,23 @@ pub(crate) struct Guess {
     rows: ReadAhead,
 }
 
-/// A guess that is being made; given up when it is dropped.
-pub(crate) type Guessing = SpawnedTask<Option<Guess>>;
+/// A guess that is being made, or was made; given up when it is dropped.
+#[derive(Debug)]
+pub(crate) enum Guessing {
+    Running(SpawnedTask<Option<Guess>>),
+    Made(Guess),
+}
+
+impl Guessing {
+    /// The guess, as soon as it is made; none if nothing is known of the next epoch.
+    async fn made(self) -> Option<Guess> {
+        match self {
+            // A task that panicked has guessed nothing.
+            Self::Running(task) => task.join().await.ok().flatten(),
+            Self::Made(guess) => Some(guess),
+        }
+    }
+}
 
 /// Everything that a guess is made from.
 struct Basis {
@@ -42,14 +58,9 @@ struct Basis {
     pool: Arc<dyn MemoryPool>,
 }
 
-/// Whether the next epoch is to be read ahead: it has to follow at once, and to take what sources offer of themselves.
+/// Whether the next epoch is to be read ahead.
 fn is_wanted(trigger: Trigger, settings: &Settings) -> bool {
-    let follows_at_once = match trigger {
-        Trigger::Default | Trigger::AvailableNow => true,
-        Trigger::ProcessingTime(interval) => interval.is_zero(),
-        Trigger::Once => false,
-    };
-    follows_at_once && settings.read_ahead_bytes > 0
+    follows_at_once(trigger) && settings.read_ahead_bytes > 0
 }
 
 /// What an epoch reads: the splits, and what was read of them ahead.
@@ -78,11 +89,7 @@ impl Driver {
     /// Finds out what an epoch reads; what was guessed before need not be found out again.
     pub(crate) async fn reads(&mut self, steps: &[SourceStep]) -> Result<Reads> {
         let ranges = discover::ranges(steps);
-        let guess = match self.guessing.take() {
-            // A task that panicked has guessed nothing.
-            Some(guessing) => guessing.join().await.ok().flatten(),
-            None => None,
-        };
+        let guess = self.guess().await;
         let (known, ahead) = match guess {
             Some(guess) => fitting(guess, &ranges),
             None => (vec![None; ranges.len()], ReadAhead::default()),
@@ -100,6 +107,20 @@ impl Driver {
                 .collect(),
             ahead,
         })
+    }
+
+    async fn guess(&mut self) -> Option<Guess> {
+        self.guessing.take()?.made().await
+    }
+
+    /// Whether each source has said what it will offer next. To be asked when the present epoch has read its rows.
+    pub(crate) async fn knows_what_comes_next(&mut self) -> bool {
+        let Some(guess) = self.guess().await else {
+            return false;
+        };
+        let is_told_by_all = guess.ranges.iter().all(Option::is_some);
+        self.guessing = Some(Guessing::Made(guess));
+        is_told_by_all
     }
 
     /// Begins to guess what comes after an epoch that is about to run `plan`, as soon as it has read its rows.
@@ -127,7 +148,7 @@ impl Driver {
             limit: self.settings.read_ahead_bytes,
             pool: Arc::clone(pool),
         };
-        Some(SpawnedTask::spawn(async move {
+        Some(Guessing::Running(SpawnedTask::spawn(async move {
             basis.scans_end.all().await;
             match guess(&basis).await {
                 Ok(guess) => guess,
@@ -137,7 +158,7 @@ impl Driver {
                     None
                 }
             }
-        }))
+        })))
     }
 }
 

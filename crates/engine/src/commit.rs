@@ -6,6 +6,9 @@
 //! 3. *commit n* is created if absent: with it the epoch has happened, and no run can undo it.
 //! 4. The parts are published, idempotently, before *plan n+1*.
 //!
+//! Rows of epoch n+1 may be worked on as soon as the plan of epoch n has run ([`crate::begun`]), its deltas on their way.
+//! It changes nothing of this order: what comes out of them waits for *plan n+1*.
+//!
 //! A sink of late rows goes through the same steps, and the same record names its parts: what was dropped and what was
 //! counted become visible by one commit.
 //!
@@ -15,133 +18,191 @@
 
 use std::{pin::pin, sync::Arc};
 
+use datafusion::common::runtime::SpawnedTask;
 use futures::{
     future::{Either, select},
-    join,
+    try_join,
 };
-use headwater_core::{Epoch, EpochWrite, ErrorKind, OutputMode, Result, RunId, Sink};
-use headwater_log::{Committed, Planned};
+use headwater_core::{Epoch, EpochWrite, Error, ErrorKind, Result, RunId, Sink};
+use headwater_log::{Committed, EpochLog, LateOutput, Planned, WatermarkRecord};
 use headwater_ops::{
     binding::EpochBinding,
     read_ahead::ScansEnd,
     report::Outbox,
     runtime::{EpochRuntime, PlanRecorded},
-    table::Unread,
+    state_provider::Deltas,
+    table::{Unread, UnreadUntil},
 };
-use headwater_state::StateManifest;
+use headwater_state::{StateBackend, StateManifest};
+use serde_json::json;
+use tokio::sync::watch;
+use tracing::{Instrument, Span};
 
-use crate::{discover, driver::Driver, held_back::held_back, progress::Phases, run, tally::Tally};
+use crate::{
+    discover, driver::Driver, held_back::held_back, housekeeping::StateFiles, progress::Phases,
+    run, sinks::Sinks, tally::Tally,
+};
 
-/// An attempt at an epoch as the sink of late rows sees it: whatever the query does with its result, late rows are
-/// added.
-fn late_write(write: &EpochWrite) -> EpochWrite {
-    EpochWrite {
-        mode: OutputMode::Append,
-        ..*write
+/// How far an epoch has come when its trigger fires.
+pub(crate) enum Stage {
+    /// Nothing of it is done.
+    New,
+    /// An earlier run has recorded its plan.
+    Recorded,
+    /// Its rows are worked on since the epoch before was committed; it is to be told when the plan is recorded.
+    Begun(Execution, watch::Sender<bool>),
+}
+
+/// The plan of an epoch, being run; given up when it is dropped.
+pub(crate) struct Execution {
+    task: SpawnedTask<Result<Tally>>,
+    scans_end: Arc<ScansEnd>,
+    _until_the_end: UnreadUntil,
+}
+
+impl Execution {
+    /// What its partitions have reported, when all have come to their end: every part is prepared.
+    async fn tally(self) -> Result<Tally> {
+        // A panic goes on here, where whoever runs the query catches it.
+        let ran = self.task.join_unwind().await;
+        let tally = ran.map_err(|error| {
+            Error::internal("the epoch was given up while it ran").with_source(error)
+        })??;
+        self.scans_end.plan_has_run();
+        Ok(tally)
     }
 }
 
-/// An epoch of which everything but the commit record is durable.
-struct Prepared {
-    tally: Tally,
-    committed: Committed,
-    manifest: StateManifest,
-}
-
 impl Driver {
-    /// Runs one epoch to its end: committed, published, acknowledged.
+    /// Runs one epoch to its end: committed, published, acknowledged. The next one is begun meanwhile, inside the span
+    /// that it is given for that, if any.
     pub(crate) async fn run_epoch(
         &mut self,
         planned: &Planned,
-        is_replay: bool,
+        stage: Stage,
         phases: &mut Phases,
+        next: Option<&Span>,
     ) -> Result<Tally> {
         let write = self.write_of(planned.epoch, self.run);
-        let prepared = if is_replay {
-            self.prepare(planned, write, None, phases).await
-        } else if self.records_first() {
-            phases.time("walCommit", self.log.put_plan(planned)).await?;
-            self.prepare(planned, write, None, phases).await
-        } else {
-            self.record_and_prepare(planned, write, phases).await?
+        let ran = match stage {
+            Stage::Recorded => self.run_plan(planned, None, phases).await,
+            Stage::New if self.records_first() => {
+                phases.time("walCommit", self.log.put_plan(planned)).await?;
+                self.run_plan(planned, None, phases).await
+            }
+            Stage::New => self.record_and_run(planned, None, phases).await?,
+            Stage::Begun(execution, recorded) => {
+                let begun = Some((execution, recorded));
+                self.record_and_run(planned, begun, phases).await?
+            }
         };
-        let prepared = match prepared {
-            Ok(prepared) => prepared,
+        let ran = ran.and_then(|tally| Ok((tally, self.state.take_deltas()?)));
+        let (tally, deltas) = match ran {
+            Ok(ran) => ran,
             Err(error) => {
-                self.discard(&write).await;
+                self.sinks.discard(&write).await;
                 return Err(error);
             }
         };
-        let committed = prepared.committed;
-        let put = phases.time("commitOffsets", self.log.put_commit(&committed));
-        if let Err(error) = put.await {
-            if error.kind() == ErrorKind::Fenced {
-                self.discard(&write).await;
-            }
-            return Err(error);
-        }
-        self.backend.adopt(prepared.manifest);
-        let publish = self.publish(&write, &committed);
-        phases.time("publish", publish).await?;
+        let chores = self.chores(planned.epoch);
+        let files = self.housekeeping.take_files();
+        // From here on the driver stands behind the epoch. If it cannot be committed, nobody asks the driver any more.
+        self.advance(planned, &tally);
+        let ending = Ending {
+            log: self.log.clone(),
+            sinks: self.sinks.clone(),
+            backend: Arc::clone(&self.backend),
+            write,
+            next: self.watermarks.clone(),
+        };
+        let end = ending.end(tally, deltas, files, phases);
+        let begin_next = async {
+            Ok(match next {
+                Some(around) => self.begin_next(around).await,
+                None => None,
+            })
+        };
+        let (tally, begun) = try_join!(end, begin_next)?;
+        self.begun = begun;
         self.discard_losers(planned.epoch, self.run).await;
         discover::acknowledge(&self.sources, &planned.sources).await?;
-        self.advance(planned, &committed);
-        self.keep_house(planned.epoch);
-        Ok(prepared.tally)
+        self.keep_house(planned.epoch, chores);
+        Ok(tally)
     }
 
     /// Whether the plan of an epoch has to be durable before rows are read and worked on: where that may be seen from
     /// outside.
-    fn records_first(&self) -> bool {
+    pub(crate) fn records_first(&self) -> bool {
         let mut sources = self.sources.iter();
         self.plan.may_have_effects() || sources.any(|running| !running.source.is_replayable())
     }
 
     /// Steps 1 and 2, as far as they can go side by side. An error of the first is the outer one: nothing was prepared.
-    async fn record_and_prepare(
+    async fn record_and_run(
         &mut self,
         planned: &Planned,
-        write: EpochWrite,
+        begun: Option<(Execution, watch::Sender<bool>)>,
         phases: &mut Phases,
-    ) -> Result<Result<Prepared>> {
+    ) -> Result<Result<Tally>> {
         let (log, clock) = (self.log.clone(), Arc::clone(&self.clock));
         let began = clock.monotonic();
         let put = pin!(async move {
             let put = log.put_plan(planned).await;
             put.map(|()| clock.monotonic().saturating_sub(began))
         });
-        let (recorded, when_recorded) = PlanRecorded::when();
-        let (took, prepared) = {
-            let prepare = pin!(self.prepare(planned, write, Some(when_recorded), phases));
-            match select(put, prepare).await {
-                Either::Left((took, prepare)) => {
+        let (recorded, when_recorded, execution) = match begun {
+            Some((execution, recorded)) => (recorded, None, Some(execution)),
+            None => {
+                let (recorded, when_recorded) = PlanRecorded::when();
+                (recorded, Some(when_recorded), None)
+            }
+        };
+        let (took, ran) = {
+            let run = pin!(async {
+                match execution {
+                    Some(execution) => phases.time("addBatch", execution.tally()).await,
+                    None => self.run_plan(planned, when_recorded, phases).await,
+                }
+            });
+            match select(put, run).await {
+                Either::Left((took, run)) => {
                     // An error cuts the work off.
                     let took = took?;
                     // Nobody may be waiting for it any more.
                     let _ = recorded.send(true);
-                    (took, prepare.await)
+                    (took, run.await)
                 }
                 // It has failed. The record is on its way, and whoever starts again must find it or never see it.
-                Either::Right((prepared, put)) => (put.await?, prepared),
+                Either::Right((ran, put)) => (put.await?, ran),
             }
         };
         phases.add("walCommit", took);
-        Ok(prepared)
+        Ok(ran)
     }
 
-    /// Step 2: everything that the commit record will name is durable when this returns. Nothing of it is before the
-    /// plan is `recorded`, if that is still to come.
-    async fn prepare(
+    /// Step 2, but for the state's deltas, which are on their way when this returns.
+    async fn run_plan(
         &mut self,
         planned: &Planned,
-        write: EpochWrite,
         recorded: Option<PlanRecorded>,
         phases: &mut Phases,
-    ) -> Result<Prepared> {
+    ) -> Result<Tally> {
+        let execution = self.execute(planned, recorded, phases).await?;
+        phases.time("addBatch", execution.tally()).await
+    }
+
+    /// Begins step 2: reads rows and works on them. Nothing of it becomes durable before the plan is `recorded`, if that
+    /// is still to come. If it fails, nothing has been done.
+    pub(crate) async fn execute(
+        &mut self,
+        planned: &Planned,
+        recorded: Option<PlanRecorded>,
+        phases: &mut Phases,
+    ) -> Result<Execution> {
         let reads = self.reads(&planned.sources);
         let reads = phases.time("getBatch", reads).await?;
         let binding = EpochBinding {
-            write,
+            write: self.write_of(planned.epoch, self.run),
             time_millis: planned.time_millis,
             watermark: planned.watermark.global,
             late_watermark: planned.watermark.previous,
@@ -161,13 +222,14 @@ impl Driver {
         };
         let scans_end = Arc::new(ScansEnd::of(&plan));
         let unread = Unread::default();
-        let _until_the_end = unread.until();
+        let until_the_end = unread.until();
+        let late = self.sinks.late.as_ref();
         // A mailbox of its own for each epoch: whatever a cancelled task posts late reaches nobody.
         let context = self.plan.task_context(Arc::new(EpochRuntime {
             sources: self.sources.iter().map(|s| Arc::clone(&s.source)).collect(),
             state: Arc::clone(&self.state),
-            sink: held_back(&self.sink),
-            late_sink: self.late.as_ref().map(|late| held_back(&late.sink)),
+            sink: held_back(&self.sinks.result),
+            late_sink: late.map(|late| held_back(&late.sink)),
             outbox: Outbox::default(),
             read_ahead: reads.ahead,
             scans_end: Arc::clone(&scans_end),
@@ -175,28 +237,11 @@ impl Driver {
         }));
         let pool = &context.runtime_env().memory_pool;
         self.guessing = self.guess_next(&planned.sources, &plan, &scans_end, pool);
-        let batch = async {
-            let mut tally = run::execute(plan, context).await?;
-            scans_end.plan_has_run();
-            let parts = std::mem::take(&mut tally.parts);
-            tally.parts = self.sink.before_commit(&write, parts).await?;
-            if let Some(late) = &self.late {
-                let parts = std::mem::take(&mut tally.late_parts);
-                let late_write = late_write(&write);
-                tally.late_parts = late.sink.before_commit(&late_write, parts).await?;
-            }
-            // Each delta has been on its way since the last partition of its operator was done.
-            let mut files = self.state.flush().await?;
-            files.extend(self.housekeeping.take_files());
-            let manifest = self.backend.next_manifest(files)?;
-            let committed = self.committed(planned, &tally, &manifest)?;
-            Ok(Prepared {
-                tally,
-                committed,
-                manifest,
-            })
-        };
-        phases.time("addBatch", batch).await
+        Ok(Execution {
+            task: SpawnedTask::spawn(run::execute(plan, context).in_current_span()),
+            scans_end,
+            _until_the_end: until_the_end,
+        })
     }
 
     /// An attempt of a run at an epoch.
@@ -209,38 +254,6 @@ impl Driver {
         }
     }
 
-    /// Makes a committed epoch visible, in all its sinks. Whoever fails in between does it again at the next start.
-    pub(crate) async fn publish(&self, write: &EpochWrite, committed: &Committed) -> Result<()> {
-        let late = async {
-            match (&self.late, &committed.late) {
-                (Some(late), Some(output)) => {
-                    let published = late.sink.publish(&late_write(write), &output.parts).await;
-                    published.map_err(|error| error.context("the sink of late rows"))
-                }
-                _ => Ok(()),
-            }
-        };
-        let (result, late) = join!(self.sink.publish(write, &committed.parts), late);
-        result.and(late)
-    }
-
-    /// Forgets what was prepared by a run that will never commit the epoch. A failure costs hidden bytes only.
-    async fn discard(&self, write: &EpochWrite) {
-        let discarded = self.sink.discard(write).await;
-        let late = match &self.late {
-            Some(late) => late.sink.discard(&late_write(write)).await,
-            None => Ok(()),
-        };
-        for error in [discarded, late].into_iter().filter_map(Result::err) {
-            tracing::warn!(
-                epoch = write.epoch.0,
-                run = %write.run,
-                %error,
-                "could not discard what was prepared"
-            );
-        }
-    }
-
     /// Forgets what earlier runs prepared for an epoch that `winner` has committed.
     pub(crate) async fn discard_losers(&mut self, epoch: Epoch, winner: RunId) {
         if self.losers.is_empty() {
@@ -248,11 +261,81 @@ impl Driver {
         }
         for run in std::mem::take(&mut self.losers) {
             if run != winner {
-                self.discard(&self.write_of(epoch, run)).await;
+                self.sinks.discard(&self.write_of(epoch, run)).await;
             }
         }
         if let Err(error) = self.log.forget_earlier_runs().await {
             tracing::warn!(%error, "could not forget earlier runs; the next start tries again");
         }
+    }
+}
+
+/// What brings an epoch whose plan has run to its end, while the driver begins the next one.
+struct Ending {
+    log: EpochLog,
+    sinks: Sinks,
+    backend: Arc<StateBackend>,
+    write: EpochWrite,
+    /// The watermarks that hold after the epoch.
+    next: WatermarkRecord,
+}
+
+impl Ending {
+    /// What is left of step 2, then steps 3 and 4.
+    async fn end(
+        self,
+        mut tally: Tally,
+        deltas: Deltas,
+        files: StateFiles,
+        phases: &mut Phases,
+    ) -> Result<Tally> {
+        let prepare = self.prepare(&mut tally, deltas, files);
+        let (committed, manifest) = match phases.time("addBatch", prepare).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.sinks.discard(&self.write).await;
+                return Err(error);
+            }
+        };
+        let put = phases.time("commitOffsets", self.log.put_commit(&committed));
+        if let Err(error) = put.await {
+            if error.kind() == ErrorKind::Fenced {
+                self.sinks.discard(&self.write).await;
+            }
+            return Err(error);
+        }
+        self.backend.adopt(manifest);
+        let publish = self.sinks.publish(&self.write, &committed);
+        phases.time("publish", publish).await?;
+        Ok(tally)
+    }
+
+    /// Everything that the commit record names is durable when this returns.
+    async fn prepare(
+        &self,
+        tally: &mut Tally,
+        deltas: Deltas,
+        files: StateFiles,
+    ) -> Result<(Committed, StateManifest)> {
+        self.sinks.before_commit(&self.write, tally).await?;
+        let mut written = deltas.durable().await?;
+        written.extend(files);
+        let manifest = self.backend.next_manifest(written)?;
+        let committed = Committed {
+            epoch: self.write.epoch,
+            run: self.write.run,
+            next: self.next.clone(),
+            state: serde_json::to_value(&manifest)?,
+            parts: tally.parts.clone(),
+            late: self.sinks.late.as_ref().map(|late| LateOutput {
+                sink: late.identity.clone(),
+                parts: tally.late_parts.clone(),
+            }),
+            stats: json!({
+                "inputRows": tally.input_rows(),
+                "outputRows": tally.output_rows(),
+            }),
+        };
+        Ok((committed, manifest))
     }
 }

@@ -10,21 +10,20 @@ use std::{fmt, sync::Arc};
 use datafusion::{execution::SessionState, logical_expr::LogicalPlan};
 use futures::future::join_all;
 use headwater_core::{
-    Admission, Clock, Epoch, Error, OffsetRange, OutputMode, QueryId, Result, RunId, Sink,
-    SinkProvider, Storage, StreamingQueryProgress, Trigger, Watermark,
+    Admission, Clock, Epoch, Error, OffsetRange, OutputMode, QueryId, Result, RunId, SinkProvider,
+    Storage, StreamingQueryProgress, Trigger, Watermark,
 };
-use headwater_log::{
-    Committed, EpochLog, LateOutput, Planned, SourceStep, WatermarkPolicy, WatermarkRecord,
-};
+use headwater_log::{EpochLog, Planned, SourceStep, WatermarkPolicy, WatermarkRecord};
 use headwater_ops::state_provider::StateProvider;
 use headwater_plan::StreamingPlan;
-use headwater_state::{StateBackend, StateManifest, Upkeep};
-use serde_json::json;
+use headwater_state::{StateBackend, Upkeep};
 use tokio::sync::watch;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::{
     ahead::Guessing,
+    begun::Begun,
+    commit::Stage,
     diagnose::{Diagnosis, DiagnosisFacts, diagnose_at, record::EpochDone},
     discover::{self, RunningSource},
     handle::StreamingQueryStatus,
@@ -32,6 +31,7 @@ use crate::{
     progress::{self, EpochFacts, OperatorFacts, Phases, SourceFacts},
     recover::Checkpoint,
     settings::Settings,
+    sinks::Sinks,
     tally::Tally,
     trigger::{
         EpochDecision, NextTimer, TriggerFacts, decide_epoch, no_data_epoch_is_due, timer_is_due,
@@ -89,16 +89,10 @@ pub enum Step {
 }
 
 /// What the next epoch is to be.
-enum NextEpoch {
-    Planned { planned: Planned, is_replay: bool },
+pub(crate) enum NextEpoch {
+    Planned { planned: Planned, stage: Stage },
     Idle,
     Finished,
-}
-
-/// Where late rows go.
-pub(crate) struct LateSink {
-    pub(crate) identity: String,
-    pub(crate) sink: Arc<dyn Sink>,
 }
 
 /// A query that has been recovered and runs when it is told to.
@@ -118,8 +112,7 @@ pub struct Driver {
     pub(crate) partitions: usize,
 
     pub(crate) sources: Vec<RunningSource>,
-    pub(crate) sink: Arc<dyn Sink>,
-    pub(crate) late: Option<LateSink>,
+    pub(crate) sinks: Sinks,
     pub(crate) log: EpochLog,
     /// Runs that may have left something hidden for the epoch that this run commits first.
     pub(crate) losers: Vec<RunId>,
@@ -128,6 +121,8 @@ pub struct Driver {
     pub(crate) housekeeping: Housekeeping,
     /// What the epoch after the last one will probably read.
     pub(crate) guessing: Option<Guessing>,
+    /// The epoch that the next step is to complete.
+    pub(crate) begun: Option<Begun>,
 
     /// The epoch that comes next, unless one is to be replayed.
     pub(crate) next: Epoch,
@@ -181,6 +176,23 @@ impl Driver {
     /// Whatever failed first, with the query and the epoch in its message. The driver cannot be used any more; a new
     /// start on the same checkpoint goes on where this one stopped.
     pub async fn step(&mut self) -> Result<Step> {
+        self.take_step(None).await
+    }
+
+    /// As [`Self::step`], for a caller who takes the next step at once: if it is certain that another epoch follows, it
+    /// is planned and its rows are worked on while this one is committed. Nothing of it becomes durable or visible before
+    /// that next step, and if there is none, nothing of it has ever been.
+    ///
+    /// So the next epoch takes what its sources knew of in this step; what has come since is for the one after it.
+    ///
+    /// # Errors
+    /// As [`Self::step`]. What fails in the next epoch is said by the next step.
+    pub async fn step_and_begin_next(&mut self) -> Result<Step> {
+        let around = Span::current();
+        self.take_step(Some(&around)).await
+    }
+
+    async fn take_step(&mut self, next: Option<&Span>) -> Result<Step> {
         if self.is_broken {
             return Err(Error::invalid(format!(
                 "{}: an earlier step failed or was cut off: start the query again",
@@ -188,13 +200,16 @@ impl Driver {
             )));
         }
         self.is_broken = true;
-        let step = Box::pin(self.fire()).await;
+        let step = Box::pin(self.fire(next)).await;
         self.is_broken = step.is_err();
         step
     }
 
     /// Resolves when the next step may find something to do.
     pub async fn changed(&self) {
+        if self.begun.is_some() {
+            return;
+        }
         tokio::select! {
             () = discover::changed(&self.sources) => {}
             () = self.timer() => {}
@@ -223,63 +238,67 @@ impl Driver {
             && self.epochs_run > 0
     }
 
-    /// Waits for background work. Call it when no step is to follow.
+    /// Gives up what was begun of the next epoch and waits for background work. Call it when no step is to follow.
     pub async fn shut_down(&mut self) {
+        self.begun = None;
+        self.guessing = None;
         self.housekeeping.wait().await;
     }
 
-    async fn fire(&mut self) -> Result<Step> {
-        let mut phases = Phases::begin(Arc::clone(&self.clock), self.facts.clone());
-        let began = self.clock.now_millis();
-        self.say("Getting offsets from the sources", None, true);
+    async fn fire(&mut self, next: Option<&Span>) -> Result<Step> {
         let label = self.label();
-        let next = self
-            .next_epoch(began, &mut phases)
-            .await
-            .map_err(|error| error.context(&label))?;
-        let (planned, is_replay) = match next {
-            NextEpoch::Idle => {
-                self.guessing = None;
-                let now = self.clock.now_millis();
-                self.facts.send_modify(|facts| facts.found_nothing(now));
-                self.say("Waiting for data to arrive", Some(false), false);
-                return Ok(Step::Idle);
+        let (planned, stage, mut phases, span) = match self.begun.take() {
+            Some(begun) => begun.resume(),
+            None => {
+                let mut phases = Phases::begin(Arc::clone(&self.clock), self.facts.clone());
+                self.say("Getting offsets from the sources", None, true);
+                let began = phases.began_millis();
+                let found = self.next_epoch(began, &mut phases).await;
+                let (planned, stage) = match found.map_err(|error| error.context(&label))? {
+                    NextEpoch::Idle => {
+                        self.guessing = None;
+                        let now = self.clock.now_millis();
+                        self.facts.send_modify(|facts| facts.found_nothing(now));
+                        self.say("Waiting for data to arrive", Some(false), false);
+                        return Ok(Step::Idle);
+                    }
+                    NextEpoch::Finished => {
+                        self.guessing = None;
+                        self.say("Stopped", Some(false), false);
+                        return Ok(Step::Finished);
+                    }
+                    NextEpoch::Planned { planned, stage } => (planned, stage),
+                };
+                let is_replay = matches!(stage, Stage::Recorded);
+                let span = epoch_span(&Span::current(), &planned, is_replay);
+                (planned, stage, phases, span)
             }
-            NextEpoch::Finished => {
-                self.guessing = None;
-                self.say("Stopped", Some(false), false);
-                return Ok(Step::Finished);
-            }
-            NextEpoch::Planned { planned, is_replay } => (planned, is_replay),
         };
         self.say("Processing new data", Some(planned.has_data), true);
         let epoch = planned.epoch;
-        let span = tracing::info_span!(
-            "epoch",
-            epoch = epoch.0,
-            is_replay,
-            watermark = %planned.watermark.global,
-            rows = tracing::field::Empty,
-        );
         let tally = self
-            .run_epoch(&planned, is_replay, &mut phases)
+            .run_epoch(&planned, stage, &mut phases, next)
             .instrument(span.clone())
             .await
             .map_err(|error| error.context(format!("{label}, epoch {epoch}")))?;
         span.record("rows", tally.input_rows());
         self.next_timer = tally.next_timer.map_or(NextTimer::None, NextTimer::At);
-        let progress = self.report(&planned, began, phases, &tally).await;
+        let began = phases.began_millis();
+        let progress = self.report(&planned, phases, &tally).await;
         self.previous_trigger = Some(began);
         self.say("Waiting for next trigger", None, false);
+        if let Some(begun) = &mut self.begun {
+            begun.set_aside();
+        }
         Ok(Step::Ran(Box::new(progress)))
     }
 
     /// Finds out what the next epoch is.
-    async fn next_epoch(&mut self, now: i64, phases: &mut Phases) -> Result<NextEpoch> {
+    pub(crate) async fn next_epoch(&mut self, now: i64, phases: &mut Phases) -> Result<NextEpoch> {
         if let Some(planned) = self.replay.take() {
             return Ok(NextEpoch::Planned {
                 planned,
-                is_replay: true,
+                stage: Stage::Recorded,
             });
         }
         let ranges = match self.trigger {
@@ -319,7 +338,7 @@ impl Driver {
             EpochDecision::Finished => NextEpoch::Finished,
             EpochDecision::RunData | EpochDecision::RunNoData => NextEpoch::Planned {
                 planned: self.planned(now, ranges),
-                is_replay: false,
+                stage: Stage::New,
             },
         })
     }
@@ -345,36 +364,6 @@ impl Driver {
         }
     }
 
-    /// The record that makes an epoch have happened.
-    pub(crate) fn committed(
-        &self,
-        planned: &Planned,
-        tally: &Tally,
-        manifest: &StateManifest,
-    ) -> Result<Committed> {
-        Ok(Committed {
-            epoch: planned.epoch,
-            run: self.run,
-            // Those of this run: at a replay, inputs that it has seen no rows of do not count, as after any restart.
-            next: next_watermarks(
-                &self.watermarks,
-                &self.nodes,
-                &tally.largest_event_times(),
-                self.policy,
-            ),
-            state: serde_json::to_value(manifest)?,
-            parts: tally.parts.clone(),
-            late: self.late.as_ref().map(|late| LateOutput {
-                sink: late.identity.clone(),
-                parts: tally.late_parts.clone(),
-            }),
-            stats: json!({
-                "inputRows": tally.input_rows(),
-                "outputRows": tally.output_rows(),
-            }),
-        })
-    }
-
     /// Lets every source stand where an epoch ended.
     pub(crate) fn stand_after(&mut self, planned: &Planned) {
         for (running, step) in self.sources.iter_mut().zip(&planned.sources) {
@@ -382,23 +371,26 @@ impl Driver {
         }
     }
 
-    /// Takes a finished epoch as the one to go on from.
-    pub(crate) fn advance(&mut self, planned: &Planned, committed: &Committed) {
+    /// Takes an epoch whose plan has run as the one to go on from.
+    pub(crate) fn advance(&mut self, planned: &Planned, tally: &Tally) {
         self.stand_after(planned);
         self.next = planned.epoch.next();
         self.last_in_force = Some(planned.watermark.global);
-        self.watermarks = committed.next.clone();
+        // Those of this run: at a replay, inputs that it has seen no rows of do not count, as after any restart.
+        self.watermarks = next_watermarks(
+            &self.watermarks,
+            &self.nodes,
+            &tally.largest_event_times(),
+            self.policy,
+        );
         self.epochs_run += 1;
     }
 
-    /// Begins background work if there is any and none is running.
-    pub(crate) fn keep_house(&mut self, newest: Epoch) {
-        let has_state = !self.operators.is_empty();
-        if has_state {
-            self.housekeeping.committed(newest, self.backend.manifest());
-        }
+    /// The background work that is to be done after epoch `newest`, if there is any and none is running. State is
+    /// captured as it is now; what its files are worth is told by those of the epochs before.
+    pub(crate) fn chores(&self, newest: Epoch) -> Option<Chores> {
         if !self.housekeeping.is_free() {
-            return;
+            return None;
         }
         let retained = self
             .settings
@@ -411,16 +403,28 @@ impl Driver {
             .into_iter()
             .filter_map(|(operator, upkeep)| self.rewrite(operator, upkeep, newest))
             .collect();
-        if retained.is_some() || !rewrites.is_empty() {
-            self.housekeeping.begin(Chores {
-                log: self.log.clone(),
-                backend: Arc::clone(&self.backend),
-                run: self.run,
-                newest,
-                retained,
-                has_state,
-                rewrites,
-            });
+        (retained.is_some() || !rewrites.is_empty()).then(|| Chores {
+            log: self.log.clone(),
+            backend: Arc::clone(&self.backend),
+            run: self.run,
+            newest,
+            retained,
+            has_state: self.has_state(),
+            rewrites,
+        })
+    }
+
+    fn has_state(&self) -> bool {
+        !self.operators.is_empty()
+    }
+
+    /// Begins background work, now that epoch `newest` is committed and published.
+    pub(crate) fn keep_house(&mut self, newest: Epoch, chores: Option<Chores>) {
+        if self.has_state() {
+            self.housekeeping.committed(newest, self.backend.manifest());
+        }
+        if let Some(chores) = chores {
+            self.housekeeping.begin(chores);
         }
     }
 
@@ -449,10 +453,10 @@ impl Driver {
     async fn report(
         &self,
         planned: &Planned,
-        began: i64,
         phases: Phases,
         tally: &Tally,
     ) -> StreamingQueryProgress {
+        let began = phases.began_millis();
         let latest = join_all(self.sources.iter().map(|running| running.source.latest())).await;
         let sources: Vec<SourceFacts> = self
             .sources
@@ -476,6 +480,7 @@ impl Driver {
             watermarks: &self.watermarks,
             sources: &sources,
         };
+        let late = self.sinks.late.as_ref();
         let now = self.clock.now_millis();
         self.facts.send_modify(|facts| facts.epoch_done(&done, now));
         progress::report(EpochFacts {
@@ -491,8 +496,8 @@ impl Driver {
             operators: &self.operators,
             partitions: self.partitions,
             sources: &sources,
-            sink: self.sink.description(),
-            late_sink: self.late.as_ref().map(|late| late.sink.description()),
+            sink: self.sinks.result.description(),
+            late_sink: late.map(|late| late.sink.description()),
         })
     }
 
@@ -556,6 +561,18 @@ impl Driver {
     pub fn status(&self) -> &watch::Sender<StreamingQueryStatus> {
         &self.status
     }
+}
+
+/// The span of an epoch, inside that of the query.
+pub(crate) fn epoch_span(query: &Span, planned: &Planned, is_replay: bool) -> Span {
+    tracing::info_span!(
+        parent: query,
+        "epoch",
+        epoch = planned.epoch.0,
+        is_replay,
+        watermark = %planned.watermark.global,
+        rows = tracing::field::Empty,
+    )
 }
 
 /// A query in messages.

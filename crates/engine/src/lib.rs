@@ -14,6 +14,8 @@
 //! | `discover` | what the sources offer |
 //! | `run` | executes a bound plan and collects its reports |
 //! | `commit` | the order of durable steps |
+//! | `ahead`, `begun` | what is read, and worked on, before an epoch's plan is recorded |
+//! | `sinks` | the sink of the result and that of late rows, as one |
 //! | `recover` | from a checkpoint to a driver |
 //! | [`trigger`] | when an epoch runs, and which kind |
 //! | [`watermarks`] | how watermarks move between epochs |
@@ -24,6 +26,7 @@
 //! | `handle`, `listener`, `registry` | what users hold: a query, its events, all queries of a session |
 
 mod ahead;
+mod begun;
 mod commit;
 pub mod diagnose;
 mod discover;
@@ -37,6 +40,7 @@ mod recover;
 mod registry;
 mod run;
 mod settings;
+mod sinks;
 mod supervise;
 mod tally;
 pub mod trigger;

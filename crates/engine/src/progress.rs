@@ -19,22 +19,66 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Phases {
     clock: Arc<dyn Clock>,
-    began: Duration,
+    /// When the trigger began, milliseconds since 1970.
+    began_millis: i64,
+    /// Since when the trigger is at work.
+    since: Duration,
+    /// How long it was at work before.
+    before: Duration,
     durations: BTreeMap<&'static str, Duration>,
     /// Whoever asks what the query is doing sees it here.
     facts: watch::Sender<DiagnosisFacts>,
+    /// Another trigger is still at work, and it is that one which is shown.
+    is_ahead: bool,
 }
 
 impl Phases {
     /// Starts to measure a trigger.
     pub(crate) fn begin(clock: Arc<dyn Clock>, facts: watch::Sender<DiagnosisFacts>) -> Self {
-        facts.send_modify(|facts| facts.trigger_fired(clock.now_millis()));
+        let phases = Self {
+            is_ahead: false,
+            ..Self::begin_ahead(clock, facts)
+        };
+        phases.show();
+        phases
+    }
+
+    /// Starts to measure a trigger while the one before is still at work.
+    pub(crate) fn begin_ahead(clock: Arc<dyn Clock>, facts: watch::Sender<DiagnosisFacts>) -> Self {
         Self {
-            facts,
-            began: clock.monotonic(),
-            clock,
+            began_millis: clock.now_millis(),
+            since: clock.monotonic(),
+            before: Duration::ZERO,
             durations: BTreeMap::new(),
+            facts,
+            is_ahead: true,
+            clock,
         }
+    }
+
+    fn show(&self) {
+        let fired = |facts: &mut DiagnosisFacts| facts.trigger_fired(self.began_millis);
+        self.facts.send_modify(fired);
+    }
+
+    /// Measures no longer, until [`Self::resume`]; what has passed since the last phase ended was part of `phase`.
+    pub(crate) fn set_aside(&mut self, phase: &'static str) {
+        let now = self.clock.monotonic();
+        let known: Duration = self.durations.values().sum();
+        self.before += now.saturating_sub(self.since);
+        self.add(phase, self.before.saturating_sub(known));
+    }
+
+    /// Goes on with a trigger that was [set aside](Self::set_aside), now as the one at work.
+    pub(crate) fn resume(&mut self) {
+        self.since = self.clock.monotonic();
+        self.is_ahead = false;
+        self.show();
+    }
+
+    /// When the trigger began, milliseconds since 1970.
+    pub(crate) fn began_millis(&self) -> i64 {
+        self.began_millis
     }
 
     /// Awaits `work` as (a part of) a phase.
@@ -43,9 +87,11 @@ impl Phases {
         phase: &'static str,
         work: impl Future<Output = T>,
     ) -> T {
-        let now = self.clock.now_millis();
-        self.facts
-            .send_modify(|facts| facts.phase_began(phase, now));
+        if !self.is_ahead {
+            let now = self.clock.now_millis();
+            self.facts
+                .send_modify(|facts| facts.phase_began(phase, now));
+        }
         let began = self.clock.monotonic();
         let done = work.await;
         *self.durations.entry(phase).or_default() += self.clock.monotonic().saturating_sub(began);
@@ -61,7 +107,7 @@ impl Phases {
     pub(crate) fn end(mut self) -> BTreeMap<&'static str, Duration> {
         self.durations.insert(
             TRIGGER_EXECUTION,
-            self.clock.monotonic().saturating_sub(self.began),
+            self.before + self.clock.monotonic().saturating_sub(self.since),
         );
         self.durations
     }
@@ -258,11 +304,48 @@ fn state_operators(facts: &EpochFacts<'_>) -> Vec<StateOperatorProgress> {
 
 #[cfg(test)]
 mod tests {
-    use headwater_core::Delay;
+    use futures::FutureExt;
+    use headwater_core::{Delay, clock::ManualClock};
     use headwater_ops::report::Report;
     use uuid::Uuid;
 
     use super::*;
+
+    #[test]
+    fn a_trigger_that_is_set_aside_is_not_at_work() {
+        let clock = Arc::new(ManualClock::at(1_000));
+        let at_start = crate::diagnose::tests::facts();
+        let facts = watch::Sender::new(at_start.clone());
+        let mut phases = Phases::begin_ahead(Arc::clone(&clock) as _, facts.clone());
+        let time = |phases: &mut Phases, phase, millis| {
+            let timed = phases.time(phase, async { clock.advance(millis) });
+            timed.now_or_never().unwrap();
+        };
+        time(&mut phases, "queryPlanning", 3);
+        clock.advance(10);
+        phases.set_aside("addBatch");
+        assert_eq!(*facts.borrow(), at_start, "another trigger is shown");
+        clock.advance(1_000);
+        phases.resume();
+        assert_ne!(*facts.borrow(), at_start);
+        time(&mut phases, "addBatch", 5);
+        time(&mut phases, "publish", 2);
+        assert_eq!(phases.began_millis(), 1_000);
+        let millis: Vec<(&str, u128)> = phases
+            .end()
+            .into_iter()
+            .map(|(phase, took)| (phase, took.as_millis()))
+            .collect();
+        assert_eq!(
+            millis,
+            [
+                ("addBatch", 15),
+                ("publish", 2),
+                ("queryPlanning", 3),
+                ("triggerExecution", 20),
+            ]
+        );
+    }
 
     fn sources() -> [SourceFacts; 1] {
         [SourceFacts {

@@ -27,10 +27,11 @@ use uuid::Uuid;
 use crate::{
     diagnose::{DiagnosisFacts, record::AtStart},
     discover::{self, RunningSource},
-    driver::{Driver, LateSink, QuerySpec, label},
+    driver::{Driver, QuerySpec, label},
     handle::StreamingQueryStatus,
     housekeeping::{Housekeeping, manifest_of},
     progress::OperatorFacts,
+    sinks::{LateSink, Sinks},
     trigger::NextTimer,
     upgrade::check_restart,
     watermarks::WatermarkNode,
@@ -262,14 +263,14 @@ impl Driver {
             partitions,
             plan,
             sources,
-            sink,
-            late,
+            sinks: Sinks { result: sink, late },
             log,
             losers: recovery.earlier_runs,
             backend,
             state: Arc::new(state),
             housekeeping: Housekeeping::default(),
             guessing: None,
+            begun: None,
             next: standing.next,
             watermarks: standing.watermarks,
             replay: standing.replay,
@@ -317,9 +318,12 @@ impl Driver {
     async fn finish(&mut self, resume: &headwater_log::Resume) -> Result<()> {
         let committed = &resume.committed;
         let write = self.write_of(committed.epoch, committed.run);
-        self.publish(&write, committed).await.map_err(|error| {
-            error.context(format!("epoch {} cannot be published", committed.epoch))
-        })?;
+        self.sinks
+            .publish(&write, committed)
+            .await
+            .map_err(|error| {
+                error.context(format!("epoch {} cannot be published", committed.epoch))
+            })?;
         self.discard_losers(committed.epoch, committed.run).await;
         Ok(())
     }

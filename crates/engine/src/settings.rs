@@ -30,7 +30,8 @@ pub struct Settings {
     /// takes. An epoch that was cut off runs again at the next start, as after a crash.
     pub stop_timeout_millis: Option<u64>,
     /// Bytes of memory for rows of the next epoch, which are read while the present one ends, if a backlog waits and the
-    /// trigger does not; 0 reads nothing ahead. Sources that cannot tell what comes next are not read ahead.
+    /// trigger does not; 0 reads nothing ahead, nor works on rows of the next epoch while the present one is committed.
+    /// Sources that cannot tell what comes next are not read ahead.
     pub read_ahead_bytes: usize,
     /// Does as Spark 4.3 was recorded to do even where this engine does better: refuses what Spark refuses, and lets
     /// an epoch without data that was due at a stop wait for new data after the restart.

@@ -164,7 +164,7 @@ async fn run(
     let mut idle = false;
     while !shared.stop.is_cancelled() {
         let asked = *requested.borrow_and_update();
-        match driver.step().await? {
+        match driver.step_and_begin_next().await? {
             Step::Ran(progress) => {
                 idle = false;
                 let progress = Arc::new(*progress);

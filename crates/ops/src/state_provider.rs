@@ -46,6 +46,31 @@ struct Inner {
     recorded: Option<PlanRecorded>,
 }
 
+/// Deltas of one epoch on their way to the storage.
+#[derive(Debug)]
+#[must_use = "an epoch whose deltas are not durable must not be committed"]
+pub struct Deltas {
+    writing: Vec<(String, JoinHandle<Result<StateFile>>)>,
+}
+
+impl Deltas {
+    /// Waits until all are durable; the new files by operator. Operators that changed nothing have none.
+    ///
+    /// # Errors
+    /// Whatever the storage answers, and `Internal` if the plan of the epoch was never recorded.
+    pub async fn durable(self) -> Result<Vec<(String, StateFile)>> {
+        let mut files = Vec::with_capacity(self.writing.len());
+        for (operator, task) in self.writing {
+            let file = task.await.map_err(|error| {
+                Error::internal(format!("writing the state of operator {operator} stopped"))
+                    .with_source(error)
+            })??;
+            files.push((operator, file));
+        }
+        Ok(files)
+    }
+}
+
 /// The state of one query in this process.
 pub struct StateProvider {
     backend: Arc<StateBackend>,
@@ -87,7 +112,8 @@ impl StateProvider {
         self.partitions
     }
 
-    /// Begins an epoch whose deltas are not written before its plan is recorded; `None` if it is.
+    /// Begins an epoch whose deltas are not written before its plan is recorded; `None` if it is. Those of the epoch
+    /// before have been [taken](Self::take_deltas).
     pub fn begin(&self, recorded: Option<PlanRecorded>) {
         self.lock().recorded = recorded;
     }
@@ -207,9 +233,11 @@ impl StateProvider {
         Ok(())
     }
 
-    /// Waits until all deltas of the epoch are durable; the new files by operator. Operators that changed nothing
-    /// have none.
-    pub async fn flush(&self) -> Result<Vec<(String, StateFile)>> {
+    /// The deltas of an epoch whose plan has run, which are being written. The next epoch may begin.
+    ///
+    /// # Errors
+    /// `Internal` if not all partitions of an operator have checked their state in.
+    pub fn take_deltas(&self) -> Result<Deltas> {
         let (writing, incomplete) = {
             let mut inner = self.lock();
             (
@@ -222,15 +250,7 @@ impl StateProvider {
                 "operator {operator} did not finish all partitions of its state"
             )));
         }
-        let mut files = Vec::with_capacity(writing.len());
-        for (operator, task) in writing {
-            let file = task.await.map_err(|error| {
-                Error::internal(format!("writing the state of operator {operator} stopped"))
-                    .with_source(error)
-            })??;
-            files.push((operator, file));
-        }
-        Ok(files)
+        Ok(Deltas { writing })
     }
 
     /// Captures every resident state of `operator`, for a snapshot written in the background. Call between epochs.

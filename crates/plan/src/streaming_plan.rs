@@ -264,6 +264,11 @@ impl StreamingPlan {
         self.may_have_effects
     }
 
+    /// Whether it reads static tables beside its streams.
+    pub fn reads_tables(&self) -> bool {
+        !self.tables.is_empty()
+    }
+
     pub(crate) fn physical(&self) -> &Arc<dyn ExecutionPlan> {
         &self.physical
     }

@@ -14,7 +14,7 @@ mod rules;
 mod sentence;
 mod shown;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 

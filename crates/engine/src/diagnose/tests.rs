@@ -94,7 +94,7 @@ fn idle_operator(kind: &str) -> OperatorStanding {
 }
 
 /// A query that has read seven rows a minute ago and waits.
-fn facts() -> DiagnosisFacts {
+pub(crate) fn facts() -> DiagnosisFacts {
     DiagnosisFacts {
         query: "query 'q'".to_owned(),
         asked_millis: NOON + MINUTE,

@@ -6,5 +6,5 @@ mod sink;
 mod source;
 
 pub(crate) use fixture::{Fixture, Query, batch_ids, idle, ran};
-pub(crate) use sink::{FailAt, LedgerSink};
+pub(crate) use sink::{Call, FailAt, LedgerSink};
 pub(crate) use source::TestTable;

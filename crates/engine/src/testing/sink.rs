@@ -13,6 +13,7 @@ use headwater_core::{
     BatchStream, EpochWrite, Error, OutputMode, PartWrite, Prepared, PreparedPart, Result, Sink,
     SinkContext, SinkProvider, Storage,
 };
+use tokio::sync::watch;
 
 /// Where a [`LedgerSink`] fails when it is told to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +26,18 @@ pub(crate) enum FailAt {
     Hang,
 }
 
+/// A call in which a [`LedgerSink`] waits when it is told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// When all rows of a part have come, and it is not finished.
+    Prepare,
+    Publish,
+}
+
 #[derive(Debug)]
 struct Inner {
     storage: Arc<dyn Storage>,
+    held: watch::Sender<Option<Call>>,
     fail: Mutex<Option<FailAt>>,
     /// Ends the first call that fails only; further ones go through.
     failed: AtomicBool,
@@ -45,6 +55,7 @@ impl LedgerSink {
         Self {
             inner: Arc::new(Inner {
                 storage,
+                held: watch::Sender::new(None),
                 fail: Mutex::new(None),
                 failed: AtomicBool::new(false),
                 calls: Mutex::default(),
@@ -56,6 +67,20 @@ impl LedgerSink {
     pub(crate) fn fail(&self, at: FailAt) {
         *self.inner.fail.lock().unwrap() = Some(at);
         self.inner.failed.store(false, Ordering::SeqCst);
+    }
+
+    /// Lets calls of this kind wait until [`Self::release`].
+    pub(crate) fn hold(&self, call: Call) {
+        self.inner.held.send_replace(Some(call));
+    }
+
+    pub(crate) fn release(&self) {
+        self.inner.held.send_replace(None);
+    }
+
+    async fn wait(&self, call: Call) {
+        let mut held = self.inner.held.subscribe();
+        let _ = held.wait_for(|held| *held != Some(call)).await;
     }
 
     /// What queries called besides preparing, in order: `publish 0`, `discard 1`.
@@ -129,6 +154,7 @@ impl Sink for LedgerSink {
         let path = format!("out/{owner}-{}", part.partition);
         let mut write = self.inner.storage.prepare(&path, &owner).await?;
         write.write(Bytes::from(lines.into_inner())).await?;
+        self.wait(Call::Prepare).await;
         let prepared = write.finish().await?;
         Ok(PreparedPart {
             partition: part.partition,
@@ -147,6 +173,7 @@ impl Sink for LedgerSink {
     }
 
     async fn publish(&self, write: &EpochWrite, parts: &[PreparedPart]) -> Result<()> {
+        self.wait(Call::Publish).await;
         self.check(FailAt::Publish)?;
         self.note(format!("publish {}", write.epoch));
         let prepared: Vec<Prepared> = parts

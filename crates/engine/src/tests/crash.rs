@@ -11,7 +11,7 @@ use headwater_log::store::{Loss, SimMachine};
 
 use crate::{
     Step,
-    testing::{Fixture, LedgerSink, Query},
+    testing::{Fixture, LedgerSink, Query, TestTable},
 };
 
 const CHECKPOINT: &str = "checkpoint";
@@ -24,26 +24,33 @@ fn disks(machine: &SimMachine) -> (Arc<dyn Storage>, Arc<dyn Storage>) {
     )
 }
 
-fn world(machine: &SimMachine) -> Fixture {
+/// A world in which an epoch takes so many blocks at most.
+fn world(machine: &SimMachine, blocks_per_epoch: usize) -> Fixture {
     let (checkpoint, output) = disks(machine);
-    let world = Fixture::on(checkpoint, output);
+    let mut world = Fixture::on(checkpoint, output);
+    world.a = TestTable::with_limit("a", blocks_per_epoch);
     world.a.append(&[(1, 1), (12, 2)]);
     world.a.append(&[(25, 4)]);
     world
 }
 
-/// Starts the query and runs it until it is idle, then lets more rows arrive and does so again. Errors are crashes.
-async fn run(world: &Fixture, query: Query, arrivals: &mut Vec<(i64, i64)>) -> Option<()> {
+/// Starts the query and runs it until it is idle, then lets more rows arrive, two blocks at a time, and does so again;
+/// how many epochs were begun while the one before was committed. Errors are crashes.
+async fn run(world: &Fixture, query: Query, arrivals: &mut Vec<(i64, i64)>) -> Option<usize> {
     let mut driver = world.start(query, Trigger::Default).await.ok()?;
+    let mut begun = 0;
     loop {
-        match driver.step().await.ok()? {
-            Step::Ran(_) => {}
+        match driver.step_and_begin_next().await.ok()? {
+            Step::Ran(_) => begun += usize::from(driver.begun.is_some()),
             Step::Idle | Step::Finished => {
                 if arrivals.is_empty() {
                     driver.shut_down().await;
-                    return Some(());
+                    return Some(begun);
                 }
-                world.a.append(&[arrivals.remove(0)]);
+                let come = arrivals.len().min(2);
+                for arrival in arrivals.drain(..come) {
+                    world.a.append(&[arrival]);
+                }
             }
         }
     }
@@ -54,10 +61,11 @@ fn arrivals() -> Vec<(i64, i64)> {
     vec![(26, 8), (3, 16), (47, 32), (61, 64), (62, 128)]
 }
 
-async fn sweep(query: Query, losses: &[Loss]) -> usize {
+async fn sweep(query: Query, blocks_per_epoch: usize, losses: &[Loss]) -> usize {
     let calm = SimMachine::new();
-    let calm_world = world(&calm);
-    run(&calm_world, query, &mut arrivals()).await.unwrap();
+    let calm_world = world(&calm, blocks_per_epoch);
+    let begun = run(&calm_world, query, &mut arrivals()).await.unwrap();
+    assert_eq!(begun > 0, blocks_per_epoch == 1, "{begun} were begun early");
     let expected = calm_world.rows().await;
     assert!(!expected.is_empty());
     let steps = calm.steps();
@@ -72,7 +80,7 @@ async fn sweep(query: Query, losses: &[Loss]) -> usize {
             };
             swept += 1;
             let machine = SimMachine::new();
-            let mut world = world(&machine);
+            let mut world = world(&machine, blocks_per_epoch);
             let mut left = arrivals();
             machine.crash_at(crash_at);
             run(&world, query, &mut left).await;
@@ -103,19 +111,25 @@ fn assert_no_row_twice(seen: &[String], expected: &[String], context: &str) {
 
 #[tokio::test]
 async fn a_stateless_query_writes_every_row_once_wherever_the_power_fails() {
-    let swept = sweep(Query::Rows, &[Loss::Nothing, Loss::Unsynced, Loss::Some(0)]).await;
-    println!("crash sweep: {swept} runs");
+    for blocks_per_epoch in [usize::MAX, 1] {
+        let losses = [Loss::Nothing, Loss::Unsynced, Loss::Some(0)];
+        let swept = sweep(Query::Rows, blocks_per_epoch, &losses).await;
+        println!("crash sweep: {swept} runs");
+    }
 }
 
 #[tokio::test]
 async fn a_windowed_aggregation_writes_every_window_once_wherever_the_power_fails() {
-    let swept = sweep(Query::Windows, &[Loss::Unsynced, Loss::Some(1_000)]).await;
-    println!("crash sweep: {swept} runs");
+    for blocks_per_epoch in [usize::MAX, 1] {
+        let losses = [Loss::Unsynced, Loss::Some(1_000)];
+        let swept = sweep(Query::Windows, blocks_per_epoch, &losses).await;
+        println!("crash sweep: {swept} runs");
+    }
 }
 
 /// A world in which late rows go to a folder of their own.
 fn world_with_late_rows(machine: &SimMachine) -> (Fixture, Arc<dyn Storage>) {
-    let mut world = world(machine);
+    let mut world = world(machine, 1);
     let late: Arc<dyn Storage> = Arc::new(machine.storage(LATE));
     world.late = Some(LedgerSink::new(Arc::clone(&late)));
     (world, late)

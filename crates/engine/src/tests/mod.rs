@@ -1,5 +1,6 @@
 //! The driver over real plans: one trigger at a time, across restarts, crashes and failures.
 
+mod begun;
 mod crash;
 mod read_ahead;
 mod recovery;

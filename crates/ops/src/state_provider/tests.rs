@@ -76,7 +76,9 @@ async fn check_out(
 /// Adds ten keys to both stores of all partitions, and commits them.
 async fn epoch(provider: &StateProvider, number: u64) -> Result<()> {
     change(provider, number).await?;
-    let manifest = provider.backend.next_manifest(provider.flush().await?)?;
+    let manifest = provider
+        .backend
+        .next_manifest(provider.take_deltas()?.durable().await?)?;
     provider.backend.adopt(manifest);
     Ok(())
 }
@@ -163,7 +165,7 @@ async fn deltas_wait_until_the_plan_is_recorded() -> Result<()> {
     first.begin(Some(when));
     change(&first, 0).await?;
     {
-        let mut flush = std::pin::pin!(first.flush());
+        let mut flush = std::pin::pin!(first.take_deltas()?.durable());
         assert!(futures::poll!(&mut flush).is_pending());
         assert_eq!(files().await?, 0);
         recorded.send(true).expect("somebody waits");
@@ -175,7 +177,32 @@ async fn deltas_wait_until_the_plan_is_recorded() -> Result<()> {
     first.begin(Some(when));
     change(&first, 1).await?;
     drop(never);
-    assert_eq!(first.flush().await.unwrap_err().kind(), ErrorKind::Internal);
+    let failed = first.take_deltas()?.durable().await.unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Internal);
     assert_eq!(files().await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_epoch_begins_while_the_deltas_of_the_one_before_are_written() -> Result<()> {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let provider = provider(&storage, StateManifest::default(), 2);
+    let (recorded, when) = PlanRecorded::when();
+    provider.begin(Some(when));
+    change(&provider, 0).await?;
+    let first = provider.take_deltas()?;
+    let (never, when) = PlanRecorded::when();
+    provider.begin(Some(when));
+    change(&provider, 1).await?;
+    recorded.send(true).expect("somebody waits");
+    let files = first.durable().await?;
+    let epochs: Vec<Epoch> = files.iter().map(|(_, file)| file.epoch).collect();
+    assert_eq!(epochs, [Epoch(0)], "those of the second are its own");
+    let manifest = provider.backend.next_manifest(files)?;
+    provider.backend.adopt(manifest);
+    let second = provider.take_deltas()?;
+    drop(never);
+    assert!(second.durable().await.is_err());
+    assert_eq!(storage.list("").await?.len(), 1);
     Ok(())
 }

@@ -42,6 +42,11 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
+    /// Whether the plan reads no table.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.subplans.is_empty()
+    }
+
     /// These subplans, with the tables as they are now. To be called before they are planned: what changes in between
     /// is then planned once more, and not missed.
     pub(crate) async fn of(subplans: Vec<LogicalPlan>, session: &SessionState) -> Result<Self> {
