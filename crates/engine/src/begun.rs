@@ -7,6 +7,8 @@
 //! sees what it would see without all this. If the epoch before cannot be committed, the driver is not asked any more
 //! and what was begun is gone with it; state that it has changed is in no place that a restart looks at.
 
+use std::sync::Arc;
+
 use headwater_core::{Result, Trigger};
 use headwater_log::Planned;
 use headwater_ops::runtime::PlanRecorded;
@@ -95,7 +97,7 @@ impl Driver {
         if !may_begin(&facts) {
             return Ok(None);
         }
-        let mut phases = Phases::begin_ahead(self.clock.clone(), self.facts.clone());
+        let mut phases = Phases::begin_ahead(Arc::clone(&self.clock), self.facts.clone());
         let next = self.next_epoch(phases.began_millis(), &mut phases).await?;
         let NextEpoch::Planned {
             planned,
