@@ -1,8 +1,11 @@
 //! The contract of every source, kept by this one against a real broker.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    num::NonZeroU64,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -69,6 +72,7 @@ impl SourceFixture for Topic {
             source_id: 0,
             storage: Arc::clone(&self.storage) as _,
             clock: Arc::new(SystemClock::default()),
+            retained: NonZeroU64::MIN,
         }
     }
 

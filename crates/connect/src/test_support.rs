@@ -1,6 +1,6 @@
 //! Short words for the tests of this crate: contexts, batches of one column of numbers, and what is read back.
 
-use std::sync::Arc;
+use std::{num::NonZeroU64, sync::Arc};
 
 use arrow::{
     array::{AsArray, Int64Array, RecordBatch},
@@ -25,6 +25,7 @@ pub(crate) fn source_context_at(millis: i64) -> (SourceContext, Arc<ManualClock>
         source_id: 0,
         storage: Arc::new(MemoryStorage::new()),
         clock: Arc::clone(&clock) as _,
+        retained: NonZeroU64::MIN,
     };
     (context, clock)
 }

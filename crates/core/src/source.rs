@@ -4,7 +4,7 @@
 //! to the log, and then reads exactly that range ([`Source::splits`], [`Source::open`]), again after a crash if need
 //! be. A source that cannot give the same range twice must say so ([`Source::is_replayable`]).
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, num::NonZeroU64, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
@@ -146,6 +146,9 @@ pub struct SourceContext {
     pub storage: Arc<dyn Storage>,
     /// The clock of the query.
     pub clock: Arc<dyn Clock>,
+    /// How many of its newest epochs the query's log keeps the records of, and with them the ranges that a restart tells
+    /// the source of ([`Source::resume`]).
+    pub retained: NonZeroU64,
 }
 
 /// A streaming table as a session knows it: makes the [`Source`] when a query over it starts.

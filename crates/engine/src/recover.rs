@@ -31,6 +31,7 @@ use crate::{
     handle::StreamingQueryStatus,
     housekeeping::{Housekeeping, manifest_of},
     progress::OperatorFacts,
+    settings::Settings,
     sinks::{LateSink, Sinks},
     trigger::NextTimer,
     upgrade::check_restart,
@@ -180,7 +181,7 @@ impl Driver {
         let log = EpochLog::open(Arc::clone(&storage), &started).await?;
         let recovery = log.recover().await?;
         check_late_sink(&recovery.start, present.late_sink.as_deref())?;
-        let sources = create_sources(&plan, &storage, &spec.clock).await?;
+        let sources = create_sources(&plan, &storage, &spec.clock, &spec.settings).await?;
         let sink = spec
             .sink
             .create(SinkContext {
@@ -449,7 +450,9 @@ async fn create_sources(
     plan: &StreamingPlan,
     storage: &Arc<dyn Storage>,
     clock: &Arc<dyn Clock>,
+    settings: &Settings,
 ) -> Result<Vec<RunningSource>> {
+    let retained = settings.retained()?;
     let numbered = plan.sources().iter().enumerate();
     try_join_all(numbered.map(|(source_id, provider)| async move {
         let folder = FolderStorage::new(Arc::clone(storage), &layout::source(source_id))?;
@@ -458,6 +461,7 @@ async fn create_sources(
                 source_id,
                 storage: Arc::new(folder),
                 clock: Arc::clone(clock),
+                retained,
             })
             .await
             .map_err(|error| error.context(format!("source {source_id}")))?;

@@ -2,7 +2,7 @@
 //!
 //! So the batch answer comes from the same reader, with the same options, as the stream's rows.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, num::NonZeroU64, sync::Arc};
 
 use async_trait::async_trait;
 use datafusion::{
@@ -67,6 +67,7 @@ impl FinishedTable {
             source_id: 0,
             storage: Arc::new(MemoryStorage::new()),
             clock: Arc::clone(&self.clock),
+            retained: NonZeroU64::MIN,
         };
         let source = self.provider.create(context).await?;
         let range = match source.discover(None, Admission::All).await? {

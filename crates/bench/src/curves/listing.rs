@@ -8,6 +8,7 @@ use headwater_core::{
     Admission, Clock, Discovery, Error, Offset, OffsetRange, Options as SourceOptions, Result,
     Source, SourceContext, SourceProvider, SystemClock,
 };
+use headwater_log::gc::DEFAULT_RETAINED;
 use headwater_log::store::LocalStorage;
 
 use super::{Finding, Measured, Options, Point, Target, median};
@@ -41,6 +42,7 @@ async fn find(files: usize, triggers: usize, clock: &dyn Clock) -> Result<f64> {
         source_id: 0,
         storage: Arc::new(LocalStorage::open(own.path())?),
         clock: Arc::new(SystemClock::default()),
+        retained: DEFAULT_RETAINED,
     };
     let source = provider.create(context).await?;
     let mut end = None;

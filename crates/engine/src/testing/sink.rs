@@ -1,8 +1,11 @@
 //! A sink that writes each part as one object of a storage: as durable, and as forgetful, as that storage is.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -10,8 +13,8 @@ use bytes::Bytes;
 use datafusion::arrow::{datatypes::SchemaRef, json::LineDelimitedWriter};
 use futures::TryStreamExt;
 use headwater_core::{
-    BatchStream, EpochWrite, Error, OutputMode, PartWrite, Prepared, PreparedPart, Result, Sink,
-    SinkContext, SinkProvider, Storage,
+    BatchStream, Epoch, EpochWrite, Error, OutputMode, PartWrite, Prepared, PreparedPart, Result,
+    Sink, SinkContext, SinkProvider, Storage,
 };
 use tokio::sync::watch;
 
@@ -42,6 +45,7 @@ struct Inner {
     /// Ends the first call that fails only; further ones go through.
     failed: AtomicBool,
     calls: Mutex<Vec<String>>,
+    prepared: Mutex<BTreeSet<Epoch>>,
 }
 
 /// Writes rows as JSON lines into `out/` of a storage.
@@ -59,6 +63,7 @@ impl LedgerSink {
                 fail: Mutex::new(None),
                 failed: AtomicBool::new(false),
                 calls: Mutex::default(),
+                prepared: Mutex::default(),
             }),
         }
     }
@@ -86,6 +91,12 @@ impl LedgerSink {
     /// What queries called besides preparing, in order: `publish 0`, `discard 1`.
     pub(crate) fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.inner.calls.lock().unwrap())
+    }
+
+    /// The epochs of which parts were asked for.
+    pub(crate) fn prepared(&self) -> Vec<Epoch> {
+        let prepared = self.inner.prepared.lock().unwrap();
+        prepared.iter().copied().collect()
     }
 
     /// Every visible row, sorted, as any reader of the folder sees them.
@@ -138,6 +149,11 @@ impl Sink for LedgerSink {
     }
 
     async fn prepare(&self, part: PartWrite, mut rows: BatchStream) -> Result<PreparedPart> {
+        self.inner
+            .prepared
+            .lock()
+            .unwrap()
+            .insert(part.write.epoch);
         self.check(FailAt::Prepare)?;
         self.check(FailAt::Panic)?;
         if self.check(FailAt::Hang).is_err() {

@@ -1,6 +1,6 @@
 //! The file sink, by what readers of its folder see.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, num::NonZeroU64, path::Path, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray},
@@ -194,6 +194,7 @@ async fn read_back(
             source_id: 0,
             storage: Arc::new(MemoryStorage::new()),
             clock: Arc::new(ManualClock::at(0)),
+            retained: NonZeroU64::MIN,
         })
         .await?;
     let Discovery::Increment(increment) = source.discover(None, Admission::All).await? else {

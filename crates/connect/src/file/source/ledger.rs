@@ -1,11 +1,11 @@
 //! What happens to files that were read and committed: their names go to the list of files read, and `cleanSource`
 //! takes them out of the input.
 //!
-//! Both happen behind the epochs. The plan records of the query's own log name the files until then, and an increment
-//! is only taken up when the one before it is done, so the list lacks at most the newest increment, which the query's
-//! log always still has; where no increment follows, the next look for one waits for it. An error shows then.
+//! Both happen behind the epochs, the list several increments at a time ([`super::unlisted`]). The plan records of the
+//! query's own log name the files until then: before more are taken up those in work are done, so the list lacks no more
+//! than the log still has; where no increment follows, the next look for one waits for all. An error shows then.
 
-use std::sync::Arc;
+use std::{num::NonZeroU64, sync::Arc};
 
 use headwater_core::{Error, Result};
 use parking_lot::Mutex;
@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::{
     folder::{Archive, FileEntry, Folder},
     seen_log::{Names, SeenLog},
+    unlisted::{Unlisted, listed_at_once},
 };
 
 /// How files leave the input.
@@ -46,6 +47,8 @@ impl Cleaner {
 pub(crate) struct Ledger {
     log: Arc<SeenLog>,
     cleaner: Arc<Cleaner>,
+    // Held for bookkeeping only.
+    unlisted: Mutex<Unlisted>,
     // Both held only to exchange the handles.
     working: Mutex<Option<JoinHandle<Result<()>>>>,
     /// Merges may take longer than an epoch; nothing waits for them.
@@ -53,8 +56,11 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(log: SeenLog, cleaner: Cleaner) -> Self {
+    /// For a query whose log keeps the records of its newest `retained` epochs.
+    pub(crate) fn new(log: SeenLog, cleaner: Cleaner, retained: NonZeroU64) -> Self {
+        let unlisted = Unlisted::after(log.count(), listed_at_once(retained));
         Self {
+            unlisted: Mutex::new(unlisted),
             log: Arc::new(log),
             cleaner: Arc::new(cleaner),
             working: Mutex::new(None),
@@ -62,7 +68,21 @@ impl Ledger {
         }
     }
 
-    /// Takes up the files numbered from `start`, whose remembered names are `names`, once those before are done.
+    /// Learns of files that an earlier run planned to read, numbered from `start`.
+    ///
+    /// # Errors
+    /// `Internal` if there are files between them and those known.
+    pub(crate) fn remember(&self, start: u64, names: Names) -> Result<()> {
+        if self.unlisted.lock().remember(start, names) {
+            return Ok(());
+        }
+        Err(Error::internal(format!(
+            "the names of the files before number {start} were not told to the list of files read"
+        )))
+    }
+
+    /// Takes up `files`, numbered from `start`, whose remembered names are `names`, once those before are done; every file
+    /// before them is acknowledged as well.
     pub(crate) async fn take_up(
         &self,
         start: u64,
@@ -70,10 +90,23 @@ impl Ledger {
         files: Vec<FileEntry>,
         remembered_from: i64,
     ) -> Result<()> {
+        let end = start + names.len() as u64;
+        self.remember(start, names)?;
+        let due = {
+            let mut unlisted = self.unlisted.lock();
+            unlisted.acknowledge(end);
+            unlisted.take_due(false)
+        };
+        if due.is_none() && matches!(*self.cleaner, Cleaner::Off) {
+            return Ok(());
+        }
         self.settle().await?;
         let (log, cleaner) = (Arc::clone(&self.log), Arc::clone(&self.cleaner));
+        let is_urgent = due.as_ref().is_some_and(|due| due.is_urgent);
         let task = tokio::spawn(async move {
-            log.append(start, names).await?;
+            if let Some(due) = due {
+                log.append(due.start, due.names).await?;
+            }
             cleaner
                 .clean(files.iter().map(|file| file.path.as_str()))
                 .await;
@@ -81,7 +114,20 @@ impl Ledger {
         });
         *self.working.lock() = Some(task);
         self.merge(remembered_from);
-        Ok(())
+        match is_urgent {
+            true => self.settle().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Does everything that is left to do for the files taken up.
+    pub(crate) async fn catch_up(&self) -> Result<()> {
+        self.settle().await?;
+        let due = self.unlisted.lock().take_due(true);
+        match due {
+            None => Ok(()),
+            Some(due) => self.log.append(due.start, due.names).await,
+        }
     }
 
     /// Merges the list, unless that is being done.
@@ -98,8 +144,8 @@ impl Ledger {
         }));
     }
 
-    /// Waits for what was taken up.
-    pub(crate) async fn settle(&self) -> Result<()> {
+    /// Waits for what is being done.
+    async fn settle(&self) -> Result<()> {
         let task = self.working.lock().take();
         match task {
             None => Ok(()),
@@ -113,7 +159,7 @@ impl Ledger {
     /// Waits for everything that is going on.
     #[cfg(test)]
     pub(super) async fn finish(&self) -> Result<()> {
-        self.settle().await?;
+        self.catch_up().await?;
         let merging = self.merging.lock().take();
         if let Some(task) = merging {
             task.await.expect("merging does not panic");

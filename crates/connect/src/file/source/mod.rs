@@ -21,6 +21,7 @@ mod provider;
 mod rules;
 pub(crate) mod seen_log;
 mod splits;
+mod unlisted;
 mod watch;
 
 #[cfg(test)]
@@ -44,10 +45,11 @@ use parking_lot::RwLock;
 pub use provider::FileSourceProvider;
 
 use decode::FileReader;
-use folder::{IsKnown, ListingCost};
+use folder::{FileEntry, IsKnown, ListingCost};
 use intake::{Intake, Limits};
 use ledger::Ledger;
 use rules::ListRules;
+use seen_log::Names;
 use watch::Watch;
 
 /// The files of a folder, for one run of one query; made by [`FileSourceProvider`].
@@ -93,6 +95,13 @@ impl FileSource {
         self.intake.write().add(found);
         self.watch.end_listing(&started, &self.clock);
         Ok(())
+    }
+
+    /// What is remembered of files.
+    fn names(&self, files: &[FileEntry]) -> Names {
+        let intake = self.intake.read();
+        let name = |file: &FileEntry| (intake.key(&file.path).to_owned(), file.modified);
+        files.iter().map(name).collect()
     }
 
     fn known(&self) -> IsKnown {
@@ -149,7 +158,7 @@ impl Source for FileSource {
             Some((end, detail)) => Ok(Discovery::Increment(Increment { end, detail })),
             None => {
                 // Epochs without data may follow, after which the query's log forgets the files read last.
-                self.ledger.settle().await?;
+                self.ledger.catch_up().await?;
                 Ok(Discovery::Nothing)
             }
         }
@@ -191,23 +200,18 @@ impl Source for FileSource {
         let (start, files) = splits::files(range)?;
         let end = start + files.len() as u64;
         self.planned_before.fetch_max(end, Ordering::AcqRel);
+        let names = self.names(&files);
         self.intake
             .write()
             .resume(start, files)
-            .map_err(|error| error.context(self.description()))
+            .map_err(|error| error.context(self.description()))?;
+        self.ledger.remember(start, names)
     }
 
     async fn acknowledge(&self, range: &OffsetRange) -> Result<()> {
         let (start, files) = splits::files(range)?;
-        let (names, remembered_from) = {
-            let intake = self.intake.read();
-            let name = |path| intake.key(path).to_owned();
-            let names = files
-                .iter()
-                .map(|file| (name(&file.path), file.modified))
-                .collect();
-            (names, intake.remembered_from())
-        };
+        let names = self.names(&files);
+        let remembered_from = self.intake.read().remembered_from();
         self.ledger
             .take_up(start, names, files, remembered_from)
             .await

@@ -193,7 +193,7 @@ impl FileSourceProvider {
             place: self.place.to_string(),
             rules: Arc::new(options.list.clone()),
             intake: Arc::new(RwLock::new(intake)),
-            ledger: Ledger::new(log, cleaner),
+            ledger: Ledger::new(log, cleaner, context.retained),
             watch: Watch::new(watched, options.poll_millis),
             frozen: AtomicBool::new(false),
             planned_before: AtomicU64::new(0),

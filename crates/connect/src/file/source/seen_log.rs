@@ -1,7 +1,7 @@
 //! The durable list of files read and acknowledged, so that a restart does not read them again once the query's own
 //! log has let go of their records.
 //!
-//! One small object per acknowledged increment, `seen/{start}-{end}.{level}`, named by the numbers of its files. When
+//! One small object for some acknowledged increments, `seen/{start}-{end}.{level}`, named by the numbers of its files. When
 //! [`FAN_IN`] neighbours of one level have come together they are merged into one of the next level, so a name is
 //! rewritten a logarithmic number of times and an append never rewrites what is there. An object whose range lies
 //! within another's is a leftover of a merge.

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    num::NonZeroU64,
     path::Path,
     sync::{
         Arc,
@@ -36,6 +37,7 @@ fn context() -> SourceContext {
         source_id: 0,
         storage: Arc::new(MemoryStorage::new()),
         clock: Arc::new(ManualClock::at(0)),
+        retained: NonZeroU64::MIN,
     }
 }
 
@@ -431,6 +433,41 @@ async fn after_a_new_folder_listings_go_on_until_its_files_are_heard_of() {
             assert_eq!(listings(), listed, "after {millis} more milliseconds");
         }
     }
+}
+
+#[tokio::test]
+async fn a_log_that_keeps_plans_lets_files_be_listed_many_at_a_time() {
+    let folder = TempDir::new().expect("a folder");
+    for number in 0..40 {
+        put(&folder, &format!("{number:02}"), 0, "x\n");
+    }
+    let provider = FileSourceProvider::try_new(
+        FileFormat::Text,
+        None,
+        folder.path().to_str().expect("UTF-8"),
+        [("maxFilesPerTrigger", "1")].into_iter().collect(),
+    )
+    .expect("a provider");
+    let context = SourceContext {
+        retained: NonZeroU64::new(100).expect("more than none"),
+        ..context()
+    };
+    let source = provider.start(context.clone()).await.expect("a source");
+    let mut start = None;
+    while let Some(range) = next(&source, start.as_ref()).await.expect("discover") {
+        source.acknowledge(&range).await.expect("acknowledged");
+        start = Some(range.end);
+    }
+    let objects = context.storage.list("seen").await.expect("a listing");
+    let names: Vec<&str> = objects.iter().map(|object| object.path.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "seen/00000000000000000000-00000000000000000016.0",
+            "seen/00000000000000000016-00000000000000000032.0",
+            "seen/00000000000000000032-00000000000000000040.0",
+        ]
+    );
 }
 
 #[tokio::test]
