@@ -83,9 +83,9 @@ impl Storage for FullDisk {
         self.storage.create(path, bytes).await
     }
 
-    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+    async fn create_own(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
         self.room.take("create", path)?;
-        self.storage.create_payload(path, payload).await
+        self.storage.create_own(path, payload).await
     }
 
     async fn replace(&self, path: &str, bytes: Bytes) -> Result<()> {

@@ -76,7 +76,7 @@ impl<B: Bend> Storage for BentStorage<B> {
         self.bend.create(self.storage.as_ref(), path, bytes).await
     }
 
-    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+    async fn create_own(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
         let bytes = payload.into_bytes();
         self.bend.create(self.storage.as_ref(), path, bytes).await
     }

@@ -425,7 +425,7 @@ impl StateBackend {
         loop {
             let attempt = self.attempts.fetch_add(1, Relaxed);
             let path = file::path(operator, epoch, run, attempt, kind);
-            let created = self.storage.create_payload(&path, payload.clone());
+            let created = self.storage.create_own(&path, payload.clone());
             let created = created.await?;
             // A storage that repeats a request of which it saw no answer meets its own object.
             let is_ours = created == CreateOutcome::Created

@@ -149,11 +149,7 @@ impl Sink for LedgerSink {
     }
 
     async fn prepare(&self, part: PartWrite, mut rows: BatchStream) -> Result<PreparedPart> {
-        self.inner
-            .prepared
-            .lock()
-            .unwrap()
-            .insert(part.write.epoch);
+        self.inner.prepared.lock().unwrap().insert(part.write.epoch);
         self.check(FailAt::Prepare)?;
         self.check(FailAt::Panic)?;
         if self.check(FailAt::Hang).is_err() {

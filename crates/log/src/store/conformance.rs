@@ -90,7 +90,7 @@ async fn pieces_become_one_object(storage: &dyn Storage) {
         payload.push_copy(b"between");
     }
     for (path, payload) in [("pieces/many", payload), ("pieces/none", Payload::new())] {
-        let create = async || storage.create_payload(path, payload.clone()).await;
+        let create = async || storage.create_own(path, payload.clone()).await;
         let outcome = create().await.expect("can be created");
         assert_eq!(outcome, CreateOutcome::Created);
         let outcome = create().await.expect("is there");

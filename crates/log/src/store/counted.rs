@@ -152,10 +152,10 @@ impl Storage for CountedStorage {
         Ok(outcome)
     }
 
-    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+    async fn create_own(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
         add(&self.counters.creates, 1);
         let length = payload.len() as u64;
-        let outcome = self.inner.create_payload(path, payload).await?;
+        let outcome = self.inner.create_own(path, payload).await?;
         add(&self.counters.bytes_written, length);
         Ok(outcome)
     }

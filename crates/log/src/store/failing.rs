@@ -199,7 +199,7 @@ impl Storage for FailingStorage {
         }
     }
 
-    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+    async fn create_own(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
         self.create(path, payload.into_bytes()).await
     }
 

@@ -77,8 +77,8 @@ impl Storage for FolderStorage {
         self.inner.create(&self.outer(path)?, bytes).await
     }
 
-    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
-        self.inner.create_payload(&self.outer(path)?, payload).await
+    async fn create_own(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+        self.inner.create_own(&self.outer(path)?, payload).await
     }
 
     async fn replace(&self, path: &str, bytes: Bytes) -> Result<()> {

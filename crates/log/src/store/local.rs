@@ -88,14 +88,16 @@ impl<D: Disk> Storage for DiskStorage<D> {
     }
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<CreateOutcome> {
-        self.create_payload(path, bytes.into()).await
+        check_object(path)?;
+        let path = path.to_owned();
+        run(&self.0, move |inner| inner.create(&path, &bytes)).await
     }
 
-    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+    async fn create_own(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
         check_object(path)?;
         let path = path.to_owned();
         let pieces = payload.into_pieces();
-        run(&self.0, move |inner| inner.create(&path, &pieces)).await
+        run(&self.0, move |inner| inner.create_own(&path, &pieces)).await
     }
 
     async fn replace(&self, path: &str, bytes: Bytes) -> Result<()> {

@@ -121,7 +121,7 @@ impl Storage for MemoryStorage {
         Ok(CreateOutcome::Created)
     }
 
-    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+    async fn create_own(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
         // In one piece: the pieces may be parts of larger buffers, which would stay with them.
         self.create(path, payload.into_bytes()).await
     }

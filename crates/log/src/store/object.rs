@@ -171,6 +171,20 @@ impl ObjectStorage {
             .map_err(|error| self.failed("read", path, error))
     }
 
+    async fn put_new(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+        let at = self.object_at(path)?;
+        let payload = payload.into_pieces().into_iter().collect::<PutPayload>();
+        let put = self.store.put_opts(&at, payload, PutMode::Create.into());
+        match put.await {
+            Ok(_) => Ok(CreateOutcome::Created),
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
+            ) => Ok(CreateOutcome::AlreadyExists),
+            Err(error) => Err(self.failed("create", path, error)),
+        }
+    }
+
     async fn size(&self, path: &str) -> Result<Option<u64>> {
         match self.store.head(&self.at(path)?).await {
             Ok(meta) => Ok(Some(meta.size)),
@@ -378,21 +392,11 @@ impl Storage for ObjectStorage {
     }
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<CreateOutcome> {
-        self.create_payload(path, bytes.into()).await
+        self.put_new(path, bytes.into()).await
     }
 
-    async fn create_payload(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
-        let at = self.object_at(path)?;
-        let payload = payload.into_pieces().into_iter().collect::<PutPayload>();
-        let put = self.store.put_opts(&at, payload, PutMode::Create.into());
-        match put.await {
-            Ok(_) => Ok(CreateOutcome::Created),
-            Err(
-                object_store::Error::AlreadyExists { .. }
-                | object_store::Error::Precondition { .. },
-            ) => Ok(CreateOutcome::AlreadyExists),
-            Err(error) => Err(self.failed("create", path, error)),
-        }
+    async fn create_own(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
+        self.put_new(path, payload).await
     }
 
     async fn replace(&self, path: &str, bytes: Bytes) -> Result<()> {

@@ -2,7 +2,8 @@
 //!
 //! The order is the whole point: bytes are written and synced under a hidden name, then the name is changed in one
 //! atomic step, then the folder is synced. So a name never points at bytes that a crash could take back, and a visible
-//! object stays visible.
+//! object stays visible. Only an object that nobody looks for until it is whole has its name from the start: to sync
+//! bytes and then another name are two journal commits of the file system, one after the other.
 
 use std::{io, sync::atomic::Ordering::SeqCst};
 
@@ -21,18 +22,23 @@ use super::{
 const LEFTOVER_AGE: i64 = 24 * 60 * 60 * 1_000;
 
 impl<D: Disk> SyncedDisk<D> {
-    /// Writes bytes under a temporary name, synced.
-    fn write_temp(&self, path: &str, pieces: &[Bytes], syncs: &mut Syncs) -> Result<String> {
-        let (mut file, hidden) = self.create_hidden(&format!("tmp-{}", self.instance), syncs)?;
+    /// Writes the bytes of `path` into the new file at `name`, synced; if that fails there is none.
+    fn fill(&self, mut file: D::File, name: &str, path: &str, pieces: &[Bytes]) -> Result<()> {
         let written = self
             .disk
             .append(&mut file, pieces)
             .map_err(|error| self.failed("write", path, error))
             .and_then(|()| self.sync_file(&file, path));
-        if let Err(error) = written {
-            self.remove_quietly(&hidden);
-            return Err(error);
+        if written.is_err() {
+            self.remove_quietly(name);
         }
+        written
+    }
+
+    /// Writes bytes under a temporary name, synced.
+    fn write_temp(&self, path: &str, bytes: &Bytes, syncs: &mut Syncs) -> Result<String> {
+        let (file, hidden) = self.create_hidden(&format!("tmp-{}", self.instance), syncs)?;
+        self.fill(file, &hidden, path, std::slice::from_ref(bytes))?;
         if !self.swept.swap(true, SeqCst) {
             self.sweep(&hidden);
         }
@@ -55,14 +61,34 @@ impl<D: Disk> SyncedDisk<D> {
         }
     }
 
-    /// Removes a hidden file that nobody will miss or find if this fails.
-    fn remove_quietly(&self, hidden: &str) {
-        if let Err(error) = self.disk.remove(hidden) {
-            tracing::debug!(file = hidden, %error, "a temporary file stays behind");
+    /// Removes a file that nobody will miss or look for if this fails.
+    fn remove_quietly(&self, file: &str) {
+        if let Err(error) = self.disk.remove(file) {
+            tracing::debug!(file, %error, "a temporary file stays behind");
         }
     }
 
-    /// Gives a hidden file its final name, creating folders as needed; once more if a folder that was known is gone.
+    /// Gives a file its name in the folder of `path`, creating folders as needed; once more if a folder that was known
+    /// is gone and nothing else is missing.
+    fn in_folder<T>(
+        &self,
+        path: &str,
+        syncs: &mut Syncs,
+        name: impl Fn() -> io::Result<T>,
+        is_possible: impl Fn() -> Result<bool>,
+    ) -> Result<io::Result<T>> {
+        self.make_dirs(parent(path), syncs)?;
+        let mut named = name();
+        if named.as_ref().is_err_and(is_absent) && is_possible()? {
+            self.known().clear();
+            self.make_dirs(parent(path), syncs)?;
+            named = name();
+        }
+        syncs.folders.insert(parent(path).to_owned());
+        Ok(named)
+    }
+
+    /// Gives a hidden file its final name.
     fn place(
         &self,
         hidden: &str,
@@ -70,15 +96,8 @@ impl<D: Disk> SyncedDisk<D> {
         syncs: &mut Syncs,
         rename: fn(&D, &str, &str) -> io::Result<()>,
     ) -> Result<io::Result<()>> {
-        self.make_dirs(parent(path), syncs)?;
-        let mut placed = rename(&self.disk, hidden, path);
-        if placed.as_ref().is_err_and(is_absent) && self.size(hidden)?.is_some() {
-            self.known().clear();
-            self.make_dirs(parent(path), syncs)?;
-            placed = rename(&self.disk, hidden, path);
-        }
-        syncs.folders.insert(parent(path).to_owned());
-        Ok(placed)
+        let rename = || rename(&self.disk, hidden, path);
+        self.in_folder(path, syncs, rename, || Ok(self.size(hidden)?.is_some()))
     }
 
     fn size(&self, path: &str) -> Result<Option<u64>> {
@@ -87,10 +106,10 @@ impl<D: Disk> SyncedDisk<D> {
             .map_err(|error| self.failed("look at", path, error))
     }
 
-    pub(super) fn create(&self, path: &str, pieces: &[Bytes]) -> Result<CreateOutcome> {
+    pub(super) fn create(&self, path: &str, bytes: &Bytes) -> Result<CreateOutcome> {
         let mut syncs = Syncs::default();
         if self.size(path)?.is_none() {
-            let hidden = self.write_temp(path, pieces, &mut syncs)?;
+            let hidden = self.write_temp(path, bytes, &mut syncs)?;
             let placed = self.place(&hidden, path, &mut syncs, D::rename_new)?;
             match placed {
                 Ok(()) => return self.sync(syncs).map(|()| CreateOutcome::Created),
@@ -109,9 +128,25 @@ impl<D: Disk> SyncedDisk<D> {
         Ok(CreateOutcome::AlreadyExists)
     }
 
+    pub(super) fn create_own(&self, path: &str, pieces: &[Bytes]) -> Result<CreateOutcome> {
+        let mut syncs = Syncs::default();
+        let create = || self.disk.create_new(path);
+        match self.in_folder(path, &mut syncs, create, || Ok(true))? {
+            Ok(file) => {
+                self.fill(file, path, path, pieces)?;
+                self.sync(syncs)?;
+                Ok(CreateOutcome::Created)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Ok(CreateOutcome::AlreadyExists)
+            }
+            Err(error) => Err(self.failed("create", path, error)),
+        }
+    }
+
     pub(super) fn replace(&self, path: &str, bytes: &Bytes) -> Result<()> {
         let mut syncs = Syncs::default();
-        let hidden = self.write_temp(path, std::slice::from_ref(bytes), &mut syncs)?;
+        let hidden = self.write_temp(path, bytes, &mut syncs)?;
         if let Err(error) = self.place(&hidden, path, &mut syncs, D::rename)? {
             self.remove_quietly(&hidden);
             return Err(self.failed("replace", path, error));

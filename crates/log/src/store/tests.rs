@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use headwater_core::{CreateOutcome, ErrorKind, Storage};
 use object_store::memory::InMemory;
 
@@ -64,6 +65,11 @@ async fn a_small_record_costs_two_syncs_and_a_published_part_three() {
     storage.create("commits/1", "x".into()).await.unwrap();
     let record = storage.counts();
     assert_eq!(record.since(&before).syncs(), 2);
+    let own = storage.create_own("state/1", Bytes::from("x").into());
+    own.await.unwrap();
+    let record = storage.counts();
+    // Of its bytes, and of the names of the new folder and in it.
+    assert_eq!(record.since(&before).syncs(), 2 + 3);
     let part = storage.prepare("part-1", "1-a").await.unwrap();
     storage
         .publish(&[part.finish().await.unwrap()])
@@ -101,6 +107,9 @@ async fn a_folder_removed_behind_our_back_is_made_again() {
     fs::remove_dir_all(folder.path().join("plans")).unwrap();
     let outcome = storage.create("plans/1", "x".into()).await.unwrap();
     assert_eq!(outcome, CreateOutcome::Created);
+    fs::remove_dir_all(folder.path().join("plans")).unwrap();
+    let own = storage.create_own("plans/3", Bytes::from("x").into());
+    assert_eq!(own.await.unwrap(), CreateOutcome::Created);
 }
 
 #[tokio::test]

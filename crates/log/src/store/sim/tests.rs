@@ -1,9 +1,9 @@
 //! The crash sweep of the local disk storage: at every step, with every kind of loss, what was acknowledged is there,
-//! and nothing is ever seen in part.
+//! and nothing is ever seen in part but what nobody looks for.
 
 use std::collections::BTreeSet;
 
-use headwater_core::{CreateOutcome, Prepared, Result, Storage};
+use headwater_core::{CreateOutcome, Payload, Prepared, Result, Storage};
 
 use super::*;
 use crate::store::{STAGING, conformance::storage_conformance};
@@ -12,6 +12,7 @@ use crate::store::{STAGING, conformance::storage_conformance};
 #[derive(Debug, Default)]
 struct Acknowledged {
     created: BTreeSet<usize>,
+    own: BTreeSet<usize>,
     replaced: usize,
     prepared: Vec<Prepared>,
     published: usize,
@@ -30,6 +31,11 @@ async fn program(storage: &SimStorage, acknowledged: &mut Acknowledged) -> Resul
             .create(&format!("log/{n}"), content("record", n))
             .await?;
         acknowledged.created.insert(n);
+        let mut pieces = Payload::new();
+        pieces.push(content("own", n));
+        pieces.push(content("more", n));
+        storage.create_own(&format!("own/{n}"), pieces).await?;
+        acknowledged.own.insert(n);
         storage.replace("latest", content("latest", n)).await?;
         acknowledged.replaced = n + 1;
         let mut parts = Vec::new();
@@ -56,7 +62,8 @@ async fn violation(machine: &SimMachine, acknowledged: &Acknowledged) -> Option<
                 .iter()
                 .any(|of| content(of, n) == bytes)
         });
-        if !is_hidden && !is_whole {
+        let is_own = path.starts_with("own/");
+        if !is_hidden && !is_own && !is_whole {
             return Some(format!("'{path}' is visible in part"));
         }
     }
@@ -64,6 +71,13 @@ async fn violation(machine: &SimMachine, acknowledged: &Acknowledged) -> Option<
         let found = storage.read(&format!("log/{n}")).await;
         if found.ok().flatten() != Some(content("record", *n)) {
             return Some(format!("record {n} was created and is lost"));
+        }
+    }
+    for n in &acknowledged.own {
+        let found = storage.read(&format!("own/{n}")).await;
+        let whole = [content("own", *n), content("more", *n)].concat();
+        if found.ok().flatten() != Some(whole.into()) {
+            return Some(format!("own object {n} was created and is lost"));
         }
     }
     if acknowledged.replaced > 0 {
@@ -133,14 +147,20 @@ async fn no_crash_takes_back_what_was_acknowledged() {
 #[tokio::test]
 async fn the_sweep_notices_each_sync_that_is_left_out() {
     type Lie = fn(&str) -> bool;
-    let lies: [(&str, Lie); 6] = [
+    let lies: [(&str, Lie); 8] = [
         ("bytes of records", |step| {
             step.starts_with("sync file") && step.contains("/tmp-")
         }),
         ("bytes of parts", |step| {
             step.starts_with("sync file") && step.contains("-run.")
         }),
+        ("bytes of own objects", |step| {
+            step.starts_with("sync file") && step.contains("/own/")
+        }),
         ("names of records", |step| step == "sync folder disk/log"),
+        ("names of own objects", |step| {
+            step == "sync folder disk/own"
+        }),
         ("names of hidden parts", |step| {
             step.starts_with("sync folder") && step.ends_with("/staging")
         }),
