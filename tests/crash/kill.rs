@@ -84,7 +84,7 @@ async fn pipeline(folder: &Path) -> Result<()> {
     let mut driver = Driver::start(spec).await?;
     println!("{SAYS}recovered");
     loop {
-        match driver.step().await? {
+        match driver.step_and_begin_next().await? {
             Step::Ran(_) => println!("{SAYS}epoch"),
             Step::Idle => return Err(Error::internal("available-now does not wait")),
             Step::Finished => break,

@@ -323,7 +323,7 @@ impl World<'_> {
     pub(crate) async fn run(&self) -> Result<()> {
         let mut driver = Driver::start(self.spec().await?).await?;
         loop {
-            match driver.step().await? {
+            match driver.step_and_begin_next().await? {
                 Step::Ran(progress) => {
                     let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
                     reports.insert(progress.batch_id, Report::of(&progress));

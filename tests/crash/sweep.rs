@@ -529,7 +529,7 @@ fn totals_after_each_epoch_are_those_of_its_input_wherever_the_power_fails() {
 
 #[test]
 fn state_files_are_merged_without_harm_wherever_the_power_fails() {
-    let mut case = Case::new(Query::Complete, 34);
+    let mut case = Case::new(Query::Complete, 36);
     case.losses = one_loss;
     case.at = |step, steps| {
         let around = step.saturating_sub(30)..steps.len().min(step + 15);

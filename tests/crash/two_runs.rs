@@ -28,7 +28,7 @@ enum End {
 /// One step of a run that has not ended.
 async fn step(driver: &mut Driver, end: &mut Option<End>) -> Result<(), String> {
     if end.is_none() {
-        *end = match driver.step().await {
+        *end = match driver.step_and_begin_next().await {
             Ok(Step::Finished) => Some(End::Finished),
             Ok(Step::Ran(_) | Step::Idle) => None,
             Err(error) if error.kind() == ErrorKind::Fenced => Some(End::Fenced),

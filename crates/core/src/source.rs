@@ -72,8 +72,8 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
         true
     }
 
-    /// Looks for rows beyond `start` (`None`: from the source's configured beginning). Must not change anything that
-    /// survives a crash.
+    /// Looks for rows beyond `start` (`None`: from the source's configured beginning). Nothing that a restart sees may
+    /// depend on it: all that a source may write here is what it has put off for ranges that were acknowledged.
     async fn discover(&self, start: Option<&Offset>, admission: Admission) -> Result<Discovery>;
 
     /// What [`Self::discover`] would offer beyond `start` under the configured admission, as far as that is known

@@ -1,7 +1,8 @@
 //! What the next epoch will probably read, found out and read while the present one ends.
 //!
-//! Nothing depends on it: the next epoch is discovered and planned as if it did not exist, and uses of it what turned
-//! out to be the same. So nothing of it is recorded, and a restart knows nothing of it.
+//! No row depends on it: the next epoch is discovered and planned as if it did not exist, and uses of it what turned
+//! out to be the same. Whether that one is begun early may depend on it. So nothing of it is recorded, and a restart
+//! knows nothing of it.
 
 use std::sync::Arc;
 

@@ -52,17 +52,11 @@ struct BeginFacts {
     records_first: bool,
     /// The plan reads tables, and finds in them what the epochs before have published.
     reads_tables: bool,
-    /// Every source has said what comes next.
-    is_told_by_all: bool,
 }
 
-/// Whether it may. A source that cannot say what comes next may have more than it knows of, and is asked after the
-/// epoch, as ever: were the epoch begun with what others have, it would have to wait for as long as they have any.
+/// Whether it may, if all sources say what comes next.
 fn may_begin(facts: &BeginFacts) -> bool {
-    follows_at_once(facts.trigger)
-        && facts.is_told_by_all
-        && !facts.records_first
-        && !facts.reads_tables
+    follows_at_once(facts.trigger) && !facts.records_first && !facts.reads_tables
 }
 
 /// Whether an epoch follows the one before without a pause, and takes what sources offer of themselves.
@@ -92,9 +86,10 @@ impl Driver {
             trigger: self.trigger,
             records_first: self.records_first(),
             reads_tables: self.plan.reads_tables(),
-            is_told_by_all: self.knows_what_comes_next().await,
         };
-        if !may_begin(&facts) {
+        // A source that cannot say what comes next may have more than it knows of, and is asked after the epoch, as ever:
+        // were the next one begun with what others have, it would have to wait for as long as they have any.
+        if !may_begin(&facts) || !self.knows_what_comes_next().await {
             return Ok(None);
         }
         let mut phases = Phases::begin_ahead(Arc::clone(&self.clock), self.facts.clone());
@@ -138,7 +133,6 @@ mod tests {
             trigger: Trigger::Default,
             records_first: false,
             reads_tables: false,
-            is_told_by_all: true,
         };
         for (trigger, expected) in [
             (Trigger::Default, true),
@@ -157,10 +151,6 @@ mod tests {
             },
             BeginFacts {
                 reads_tables: true,
-                ..may
-            },
-            BeginFacts {
-                is_told_by_all: false,
                 ..may
             },
         ] {

@@ -16,10 +16,15 @@
 //! although the call that made it failed. Only a record of another run proves that ours will never stand. For the same
 //! reason what other runs prepared is discarded only after step 3: a run that was merely slow could still win.
 
-use std::{pin::pin, sync::Arc};
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    pin::pin,
+    sync::Arc,
+};
 
 use datafusion::common::runtime::SpawnedTask;
 use futures::{
+    FutureExt,
     future::{Either, select},
     try_join,
 };
@@ -49,7 +54,7 @@ pub(crate) enum Stage {
     New,
     /// An earlier run has recorded its plan.
     Recorded,
-    /// Its rows are worked on since the epoch before was committed; it is to be told when the plan is recorded.
+    /// Its rows are worked on since the plan of the epoch before has run; it is to be told when its own is recorded.
     Begun(Execution, watch::Sender<bool>),
 }
 
@@ -104,8 +109,12 @@ impl Driver {
                 return Err(error);
             }
         };
-        let chores = self.chores(planned.epoch);
         let files = self.housekeeping.take_files();
+        // What is worth rewriting is told by the files that are named already.
+        let rewrites = match files.is_empty() {
+            true => self.rewrites(planned.epoch),
+            false => Vec::new(),
+        };
         // From here on the driver stands behind the epoch. If it cannot be committed, nobody asks the driver any more.
         self.advance(planned, &tally);
         let ending = Ending {
@@ -116,17 +125,22 @@ impl Driver {
             next: self.watermarks.clone(),
         };
         let end = ending.end(tally, deltas, files, phases);
+        let stop = self.stop.clone();
         let begin_next = async {
             Ok(match next {
-                Some(around) => self.begin_next(around).await,
+                // What is given up halfway leaves a driver that no step follows.
+                Some(around) => stop
+                    .run_until_cancelled(self.begin_next(around))
+                    .await
+                    .flatten(),
                 None => None,
             })
         };
         let (tally, begun) = try_join!(end, begin_next)?;
-        self.begun = begun;
         self.discard_losers(planned.epoch, self.run).await;
         discover::acknowledge(&self.sources, &planned.sources).await?;
-        self.keep_house(planned.epoch, chores);
+        self.keep_house(planned.epoch, rewrites);
+        self.begun = begun;
         Ok(tally)
     }
 
@@ -158,12 +172,14 @@ impl Driver {
             }
         };
         let (took, ran) = {
-            let run = pin!(async {
+            let run = async {
                 match execution {
                     Some(execution) => phases.time("addBatch", execution.tally()).await,
                     None => self.run_plan(planned, when_recorded, phases).await,
                 }
-            });
+            };
+            // A panic waits for the record like any other failure. Whoever meets it ends the query.
+            let run = pin!(AssertUnwindSafe(run).catch_unwind());
             match select(put, run).await {
                 Either::Left((took, run)) => {
                     // An error cuts the work off.
@@ -176,6 +192,7 @@ impl Driver {
                 Either::Right((ran, put)) => (put.await?, ran),
             }
         };
+        let ran = ran.unwrap_or_else(|panic| resume_unwind(panic));
         phases.add("walCommit", took);
         Ok(ran)
     }

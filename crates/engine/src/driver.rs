@@ -18,6 +18,7 @@ use headwater_ops::state_provider::StateProvider;
 use headwater_plan::StreamingPlan;
 use headwater_state::{StateBackend, Upkeep};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::{
@@ -134,12 +135,14 @@ pub struct Driver {
     pub(crate) last_in_force: Option<Watermark>,
     /// What is known of timers that follow the clock.
     pub(crate) next_timer: NextTimer,
-    /// Epochs that this run has committed.
+    /// Epochs of this run that have come to their commit record.
     pub(crate) epochs_run: u64,
     /// When the last trigger that ran an epoch began.
     pub(crate) previous_trigger: Option<i64>,
     /// A step failed or was cut off.
     pub(crate) is_broken: bool,
+    /// Cancelled when no step is to follow.
+    pub(crate) stop: CancellationToken,
     pub(crate) status: watch::Sender<StreamingQueryStatus>,
     /// What a diagnosis is made of.
     pub(crate) facts: watch::Sender<DiagnosisFacts>,
@@ -183,7 +186,8 @@ impl Driver {
     /// is planned and its rows are worked on while this one is committed. Nothing of it becomes durable or visible before
     /// that next step, and if there is none, nothing of it has ever been.
     ///
-    /// So the next epoch takes what its sources knew of in this step; what has come since is for the one after it.
+    /// So the next epoch takes what its sources knew of in this step; what has come since is for the one after it. Where
+    /// the query was told to stop, nothing is begun.
     ///
     /// # Errors
     /// As [`Self::step`]. What fails in the next epoch is said by the next step.
@@ -201,7 +205,7 @@ impl Driver {
         }
         self.is_broken = true;
         let step = Box::pin(self.fire(next)).await;
-        self.is_broken = step.is_err();
+        self.is_broken = step.is_err() || self.stop.is_cancelled();
         step
     }
 
@@ -386,45 +390,42 @@ impl Driver {
         self.epochs_run += 1;
     }
 
-    /// The background work that is to be done after epoch `newest`, if there is any and none is running. State is
-    /// captured as it is now; what its files are worth is told by those of the epochs before.
-    pub(crate) fn chores(&self, newest: Epoch) -> Option<Chores> {
+    /// The state files that are to be rewritten after epoch `newest`, as those of the epochs before tell; none while
+    /// others are. State is captured as it is now.
+    pub(crate) fn rewrites(&self, newest: Epoch) -> Vec<Rewrite> {
         if !self.housekeeping.is_free() {
-            return None;
+            return Vec::new();
         }
-        let retained = self
-            .settings
-            .retained()
-            .ok()
-            .filter(|retained| is_time_to_delete(newest, *retained));
-        let rewrites: Vec<Rewrite> = self
-            .backend
-            .upkeep()
-            .into_iter()
+        let upkeep = self.backend.upkeep().into_iter();
+        upkeep
             .filter_map(|(operator, upkeep)| self.rewrite(operator, upkeep, newest))
-            .collect();
-        (retained.is_some() || !rewrites.is_empty()).then(|| Chores {
-            log: self.log.clone(),
-            backend: Arc::clone(&self.backend),
-            run: self.run,
-            newest,
-            retained,
-            has_state: self.has_state(),
-            rewrites,
-        })
+            .collect()
     }
 
     fn has_state(&self) -> bool {
         !self.operators.is_empty()
     }
 
-    /// Begins background work, now that epoch `newest` is committed and published.
-    pub(crate) fn keep_house(&mut self, newest: Epoch, chores: Option<Chores>) {
+    /// Begins background work if there is any and none is running, now that epoch `newest` is committed and published.
+    pub(crate) fn keep_house(&mut self, newest: Epoch, rewrites: Vec<Rewrite>) {
         if self.has_state() {
             self.housekeeping.committed(newest, self.backend.manifest());
         }
-        if let Some(chores) = chores {
-            self.housekeeping.begin(chores);
+        let retained = self
+            .settings
+            .retained()
+            .ok()
+            .filter(|retained| is_time_to_delete(newest, *retained));
+        if retained.is_some() || !rewrites.is_empty() {
+            self.housekeeping.begin(Chores {
+                log: self.log.clone(),
+                backend: Arc::clone(&self.backend),
+                run: self.run,
+                newest,
+                retained,
+                has_state: self.has_state(),
+                rewrites,
+            });
         }
     }
 

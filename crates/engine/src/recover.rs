@@ -22,6 +22,7 @@ use headwater_ops::{
 use headwater_plan::{PlanSettings, StreamingPlan, plan_stream};
 use headwater_state::{Layouts, StateBackend, StateManifest};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
@@ -280,6 +281,7 @@ impl Driver {
             epochs_run: 0,
             previous_trigger: None,
             is_broken: false,
+            stop: CancellationToken::new(),
             facts: watch::Sender::new(facts),
             status: watch::Sender::new(StreamingQueryStatus {
                 message: "Initializing the query".to_owned(),

@@ -15,7 +15,6 @@ use std::{
 use futures::FutureExt;
 use headwater_core::{Error, Result, Trigger};
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
@@ -49,7 +48,7 @@ pub(crate) fn handle_of(driver: &Driver) -> StreamingQuery {
             facts: driver.facts.clone(),
             history: driver.settings().progress_history,
             progress: Mutex::new(VecDeque::new()),
-            stop: CancellationToken::new(),
+            stop: driver.stop.clone(),
             requested: watch::Sender::new(0),
             drained: watch::Sender::new(0),
             outcome: watch::Sender::new(None),

@@ -253,7 +253,8 @@ impl StateProvider {
         Ok(Deltas { writing })
     }
 
-    /// Captures every resident state of `operator`, for a snapshot written in the background. Call between epochs.
+    /// Captures every resident state of `operator`, for a snapshot written in the background. Call when the plan
+    /// of an epoch has run, before the next one begins.
     pub fn capture(&self, operator: &str) -> Vec<(String, u32, Snapshot)> {
         let inner = self.lock();
         let mut captured: Vec<_> = inner

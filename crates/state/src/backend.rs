@@ -427,14 +427,14 @@ impl StateBackend {
             let path = file::path(operator, epoch, run, attempt, kind);
             let created = self.storage.create_own(&path, payload.clone());
             let created = created.await?;
-            // A storage that repeats a request of which it saw no answer meets its own object.
-            let is_ours = created == CreateOutcome::Created
-                || self
-                    .storage
-                    .read(&path)
-                    .await?
-                    .is_some_and(|found| payload.is(&found));
-            if is_ours {
+            if created == CreateOutcome::Created {
+                return Ok(path);
+            }
+            // A storage that repeats a request of which it saw no answer meets its own object; nobody has promised that
+            // it is durable.
+            let found = self.storage.read(&path).await?;
+            if found.is_some_and(|found| payload.is(&found)) {
+                self.storage.replace(&path, payload.into_bytes()).await?;
                 return Ok(path);
             }
         }

@@ -28,6 +28,8 @@ struct Inner {
     calls: Mutex<Vec<String>>,
     /// Blocks that queries began to read, in order.
     opened: Mutex<Vec<usize>>,
+    /// The block that cannot be opened without a panic.
+    panics_at: Mutex<Option<usize>>,
 }
 
 /// A growing table with columns `ts` and `v`. Offsets count blocks.
@@ -50,6 +52,7 @@ impl TestTable {
                 blocks_per_epoch,
                 calls: Mutex::default(),
                 opened: Mutex::default(),
+                panics_at: Mutex::default(),
             }),
         }
     }
@@ -67,6 +70,11 @@ impl TestTable {
     /// Blocks that queries began to read, in order.
     pub(crate) fn opened(&self) -> Vec<usize> {
         self.inner.opened.lock().unwrap().clone()
+    }
+
+    /// Lets whoever opens this block panic.
+    pub(crate) fn panic_at(&self, block: usize) {
+        *self.inner.panics_at.lock().unwrap() = Some(block);
     }
 
     fn schema() -> SchemaRef {
@@ -172,6 +180,8 @@ impl Source for TestSource {
         let rows = self.inner.blocks.borrow().get(block).cloned();
         let rows = rows.ok_or_else(|| Error::data(format!("no block {block}")))?;
         self.inner.opened.lock().unwrap().push(block);
+        let panics = *self.inner.panics_at.lock().unwrap() == Some(block);
+        assert!(!panics, "block {block} cannot be opened");
         let ts = rows.iter().map(|(ms, _)| ms * 1_000);
         let batch = RecordBatch::try_new(
             TestTable::schema(),

@@ -1,11 +1,11 @@
 //! The rows of an epoch are worked on while the one before is committed, and nobody can tell.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
-use futures::poll;
-use headwater_core::{Epoch, Result, Trigger};
+use futures::{FutureExt, poll};
+use headwater_core::{Epoch, ErrorKind, Result, Trigger};
 use headwater_log::{
-    MemoryStorage, layout,
+    LocalStorage, MemoryStorage, layout,
     store::{FailingStorage, Fault, Operation},
 };
 
@@ -173,6 +173,43 @@ async fn a_commit_record_that_fails_takes_with_it_what_was_begun_meanwhile() -> 
             assert_eq!(storage.outstanding(), 0, "{context}");
             assert_eq!(world.rows().await, WINDOWS, "{context}");
         }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_begun_once_the_query_is_to_stop() -> Result<()> {
+    let world = world(&BLOCKS);
+    let mut driver = world.start(Query::Windows, Trigger::Default).await?;
+    driver.stop.cancel();
+    let Step::Ran(_) = driver.step_and_begin_next().await? else {
+        panic!("epoch 0 has run");
+    };
+    assert!(driver.begun.is_none());
+    let error = driver.step().await.expect_err("it is stopped");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    Ok(())
+}
+
+/// On a real disk, where a record that nobody waits for any more comes a moment later.
+#[tokio::test]
+async fn a_panic_waits_for_the_plan_record_that_is_on_its_way() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    for attempt in 0..10 {
+        let mut world = world(&BLOCKS);
+        let at = folder.path().join(format!("{attempt}"));
+        world.checkpoint = Arc::new(LocalStorage::open(at)?);
+        let mut driver = world.start(Query::Rows, Trigger::Default).await?;
+        world.a.panic_at(1);
+        driver.step_and_begin_next().await?;
+        assert!(driver.begun.is_some());
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        let step = AssertUnwindSafe(driver.step()).catch_unwind().await;
+        assert!(!matches!(step, Ok(Ok(_))), "it panics, or says so");
+        let plans = world.checkpoint.list(layout::PLANS).await?;
+        assert_eq!(plans.len(), 2, "{plans:?}");
     }
     Ok(())
 }

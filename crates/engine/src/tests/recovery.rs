@@ -360,6 +360,34 @@ async fn old_records_and_state_files_are_deleted_and_restarts_go_on() {
     assert_eq!(world.rows().await[0], "00:00 n=2 s=2");
 }
 
+/// Runs epochs, each of which writes few rows and a snapshot now and then, and gives the most plans that were kept when
+/// the background had come to rest.
+async fn most_plans_kept(retained: u64) -> usize {
+    let mut world = Fixture::new();
+    world.settings.min_batches_to_retain = retained;
+    let mut driver = world.start(Query::Windows, Trigger::Default).await.unwrap();
+    let mut most = 0;
+    for second in 0..3 * retained as i64 {
+        world.a.append(&[(second * 5, 1)]);
+        ran(&mut driver).await;
+        // In memory nothing waits for long.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        most = most.max(world.checkpoint.list(layout::PLANS).await.unwrap().len());
+    }
+    most
+}
+
+#[tokio::test]
+async fn background_work_of_one_epoch_does_not_put_off_the_deletion_after_the_next() {
+    for retained in [5, 19, 20] {
+        let late = (retained / 10).max(1) as usize - 1;
+        let most = most_plans_kept(retained).await;
+        assert_eq!(most, retained as usize + late, "{retained} are to be kept");
+    }
+}
+
 #[tokio::test]
 async fn a_missing_or_damaged_record_is_named_and_nothing_is_written() {
     let world = Fixture::new();

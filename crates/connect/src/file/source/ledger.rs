@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::{
     folder::{Archive, FileEntry, Folder},
     seen_log::{Names, SeenLog},
-    unlisted::{Unlisted, listed_at_once},
+    unlisted::{Due, Unlisted, listed_at_once},
 };
 
 /// How files leave the input.
@@ -49,9 +49,9 @@ pub(crate) struct Ledger {
     cleaner: Arc<Cleaner>,
     // Held for bookkeeping only.
     unlisted: Mutex<Unlisted>,
-    // Both held only to exchange the handles.
-    working: Mutex<Option<JoinHandle<Result<()>>>>,
-    /// Merges may take longer than an epoch; nothing waits for them.
+    /// Held while it is waited for: whoever gives up waiting leaves it to the next.
+    working: tokio::sync::Mutex<Option<JoinHandle<Result<()>>>>,
+    /// Merges may take longer than an epoch; nothing waits for them. Held only to exchange the handle.
     merging: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -63,7 +63,7 @@ impl Ledger {
             unlisted: Mutex::new(unlisted),
             log: Arc::new(log),
             cleaner: Arc::new(cleaner),
-            working: Mutex::new(None),
+            working: tokio::sync::Mutex::new(None),
             merging: Mutex::new(None),
         }
     }
@@ -92,18 +92,41 @@ impl Ledger {
     ) -> Result<()> {
         let end = start + names.len() as u64;
         self.remember(start, names)?;
-        let due = {
+        let is_due = {
             let mut unlisted = self.unlisted.lock();
             unlisted.acknowledge(end);
-            unlisted.take_due(false)
+            unlisted.is_due()
         };
-        if due.is_none() && matches!(*self.cleaner, Cleaner::Off) {
+        if !is_due && matches!(*self.cleaner, Cleaner::Off) {
             return Ok(());
         }
-        self.settle().await?;
-        let (log, cleaner) = (Arc::clone(&self.log), Arc::clone(&self.cleaner));
+        let mut working = self.working.lock().await;
+        settled(&mut working).await?;
+        let due = self.unlisted.lock().take_due(false);
         let is_urgent = due.as_ref().is_some_and(|due| due.is_urgent);
-        let task = tokio::spawn(async move {
+        *working = Some(self.begin(due, files));
+        self.merge(remembered_from);
+        match is_urgent {
+            true => settled(&mut working).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Does everything that is left to do for the files taken up.
+    pub(crate) async fn catch_up(&self) -> Result<()> {
+        let mut working = self.working.lock().await;
+        settled(&mut working).await?;
+        let due = self.unlisted.lock().take_due(true);
+        if due.is_some() {
+            *working = Some(self.begin(due, Vec::new()));
+        }
+        settled(&mut working).await
+    }
+
+    /// Begins to write an object of the list and to clean up files.
+    fn begin(&self, due: Option<Due>, files: Vec<FileEntry>) -> JoinHandle<Result<()>> {
+        let (log, cleaner) = (Arc::clone(&self.log), Arc::clone(&self.cleaner));
+        tokio::spawn(async move {
             if let Some(due) = due {
                 log.append(due.start, due.names).await?;
             }
@@ -111,23 +134,7 @@ impl Ledger {
                 .clean(files.iter().map(|file| file.path.as_str()))
                 .await;
             Ok(())
-        });
-        *self.working.lock() = Some(task);
-        self.merge(remembered_from);
-        match is_urgent {
-            true => self.settle().await,
-            false => Ok(()),
-        }
-    }
-
-    /// Does everything that is left to do for the files taken up.
-    pub(crate) async fn catch_up(&self) -> Result<()> {
-        self.settle().await?;
-        let due = self.unlisted.lock().take_due(true);
-        match due {
-            None => Ok(()),
-            Some(due) => self.log.append(due.start, due.names).await,
-        }
+        })
     }
 
     /// Merges the list, unless that is being done.
@@ -144,18 +151,6 @@ impl Ledger {
         }));
     }
 
-    /// Waits for what is being done.
-    async fn settle(&self) -> Result<()> {
-        let task = self.working.lock().take();
-        match task {
-            None => Ok(()),
-            Some(task) => task.await.map_err(|error| {
-                Error::internal("the list of files read was not brought up to date")
-                    .with_source(error)
-            })?,
-        }
-    }
-
     /// Waits for everything that is going on.
     #[cfg(test)]
     pub(super) async fn finish(&self) -> Result<()> {
@@ -166,4 +161,16 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// Waits for a task, which is gone when this returns.
+async fn settled(working: &mut Option<JoinHandle<Result<()>>>) -> Result<()> {
+    let Some(task) = working else {
+        return Ok(());
+    };
+    let done = task.await;
+    *working = None;
+    done.map_err(|error| {
+        Error::internal("the list of files read was not brought up to date").with_source(error)
+    })?
 }

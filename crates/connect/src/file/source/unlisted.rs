@@ -82,12 +82,21 @@ impl Unlisted {
         self.acknowledged = self.acknowledged.max(end);
     }
 
+    /// How many acknowledged increments there are.
+    fn due(&self) -> usize {
+        self.increments
+            .partition_point(|increment| increment.end <= self.acknowledged)
+    }
+
+    /// Whether acknowledged increments are enough to be listed.
+    pub(crate) fn is_due(&self) -> bool {
+        self.due() as u64 >= self.at_once.get()
+    }
+
     /// What the list has to be given now: all acknowledged increments, once they are enough or if `all` are wanted.
     pub(crate) fn take_due(&mut self, all: bool) -> Option<Due> {
-        let due = self
-            .increments
-            .partition_point(|increment| increment.end <= self.acknowledged);
-        if due == 0 || (!all && (due as u64) < self.at_once.get()) {
+        let due = self.due();
+        if due == 0 || !(all || self.is_due()) {
             return None;
         }
         let start = self.listed;
