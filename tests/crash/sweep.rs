@@ -575,6 +575,16 @@ fn input_that_is_deleted_when_it_is_done_is_not_lost_wherever_the_power_fails() 
 }
 
 #[test]
+fn input_that_is_deleted_before_it_is_listed_is_not_lost_wherever_the_power_fails() {
+    let mut case = Case::new(Query::Windows, 6);
+    // Four increments are listed at a time.
+    case.retained = 8;
+    case.source_options = vec![("cleanSource", "delete")];
+    case.losses = one_loss;
+    assert_survives("deleted input, listed later", &case);
+}
+
+#[test]
 fn input_that_arrives_after_the_crash_goes_to_other_epochs_wherever_the_power_fails() {
     for query in [Query::Stateless, Query::Update] {
         let mut case = growing(query);

@@ -80,8 +80,9 @@ pub trait Storage: fmt::Debug + fmt::Display + Send + Sync + 'static {
 
     /// As [`Self::create`], for an object that its creator alone knows of: it tells the name to nobody before this has
     /// returned `Ok`, and never uses a name twice. So a storage may let a reader, a listing say, see a part of the bytes,
-    /// an error or a crash may leave a part behind, and what [`CreateOutcome::AlreadyExists`] tells of need not be durable. The bytes are in several pieces, which a storage that can write
-    /// them one after the other need not copy into one.
+    /// an error or a crash may leave a part behind, and what [`CreateOutcome::AlreadyExists`] tells of need not be
+    /// durable. The bytes are in several pieces, which a storage that can write them one after the other need not copy
+    /// into one.
     async fn create_own(&self, path: &str, payload: Payload) -> Result<CreateOutcome> {
         self.create(path, payload.into_bytes()).await
     }
