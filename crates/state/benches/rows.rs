@@ -114,3 +114,36 @@ fn append_expire_commit(bencher: Bencher<'_, '_>) {
             (expired.expect("rows expire"), delta.expect("versions rise"))
         });
 }
+
+/// What an epoch of deduplication does: rows come, of which every tenth has a key that came before, and as many go as
+/// come. What is stored beside them is of the last epoch only, or of a hundred.
+#[divan::bench(args = ["all go", "few go"])]
+fn append_new_then_expire(bencher: Bencher<'_, '_>, go: &str) {
+    let kept = if go == "all go" { 1 } else { STORED / BUCKET };
+    let mut store = RowStore::new(RowsSpec {
+        keys: columns(&["key"]),
+        values: columns(&[]),
+        owner_columns: None,
+        expires: true,
+        bucket_millis: 1,
+        marks: false,
+    })
+    .expect("the spec is sound");
+    let mut bucket = 0;
+    let mut epoch = || {
+        let first = bucket * BUCKET * 9 / 10;
+        let keys = [scattered(first..first + BUCKET, i64::MAX / 8_000)];
+        let expiry = Int64Array::from_value(bucket, BUCKET as usize);
+        let renewed = store.append_new_then_expire(&keys, &[], Some(&expiry), bucket - kept);
+        let delta = store.commit(Epoch(bucket.unsigned_abs()));
+        bucket += 1;
+        (
+            renewed.expect("the keys fit"),
+            delta.expect("versions rise"),
+        )
+    };
+    (0..kept).for_each(|_| drop(epoch()));
+    bencher
+        .counter(ItemsCount::new(BUCKET.unsigned_abs()))
+        .bench_local(epoch);
+}

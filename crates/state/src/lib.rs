@@ -63,7 +63,7 @@ pub use manifest::{OperatorFiles, Section, StateFile, StateManifest};
 pub use packed_index::packed_index;
 #[cfg(any(test, feature = "test-util"))]
 pub use row_index::{RowIndex, RowIndexFactory};
-pub use rows::{Emit, Matches, NullKeys, Probe, RowRefs, RowStore, RowsSpec, Within};
+pub use rows::{Emit, Matches, NullKeys, Probe, Renewed, RowRefs, RowStore, RowsSpec, Within};
 pub use snapshot::Snapshot;
 pub use spec::StateSpec;
 pub use store::Store;

@@ -20,12 +20,14 @@ mod invariants;
 mod maintain;
 mod probe;
 mod refs;
+mod renew;
 mod segment;
 mod spec;
 
 pub use expire::Emit;
 pub use probe::{Matches, NullKeys, Probe, Within};
 pub use refs::RowRefs;
+pub use renew::Renewed;
 pub use spec::RowsSpec;
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
@@ -107,11 +109,18 @@ impl RowStore {
     /// # Errors
     /// `Invalid` if the spec makes no sense.
     pub fn new(spec: RowsSpec) -> Result<Self> {
-        Ok(Self {
-            segments: Segments::new(spec.bucket_millis),
-            shape: Arc::new(RowsShape::new(spec)?),
-            index: Index::default(),
-            rows: 0,
+        let segments = Segments::new(spec.bucket_millis);
+        let shape = Arc::new(RowsShape::new(spec)?);
+        Ok(Self::over(shape, segments, Index::default(), 0))
+    }
+
+    /// A store of no version with these segments, their index and the number of their rows.
+    fn over(shape: Arc<RowsShape>, segments: Segments<Segment>, index: Index, rows: usize) -> Self {
+        Self {
+            shape,
+            segments,
+            index,
+            rows,
             next_number: 0,
             uncommitted: 0,
             pending: Pending::default(),
@@ -119,7 +128,7 @@ impl RowStore {
             commit_all: false,
             generation: 0,
             counters: Counters::default(),
-        })
+        }
     }
 
     /// What the store holds.

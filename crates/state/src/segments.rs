@@ -68,18 +68,19 @@ impl<S: Bucketed> Segments<S> {
     }
 
     pub(crate) fn add(&mut self, segment: S) -> u32 {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.slab.push(None);
+            self.noted.push(Noted::default());
+            (self.slab.len() - 1) as u32
+        });
+        self.put(id, segment);
+        id
+    }
+
+    /// Gives a segment a number that none has.
+    fn put(&mut self, id: u32, segment: S) {
         let bucket = segment.bucket();
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.slab[id as usize] = Some(segment);
-                id
-            }
-            None => {
-                self.slab.push(Some(segment));
-                self.noted.push(Noted::default());
-                (self.slab.len() - 1) as u32
-            }
-        };
+        self.slab[id as usize] = Some(segment);
         self.note_change(id);
         match bucket {
             Some(bucket) => {
@@ -87,7 +88,6 @@ impl<S: Bucketed> Segments<S> {
             }
             None => self.never = Some(id),
         }
-        id
     }
 
     pub(crate) fn remove(&mut self, id: u32) -> Option<S> {
@@ -239,6 +239,24 @@ impl<S: Bucketed> Segments<S> {
     pub(crate) fn assign(&mut self, bucket: i64, id: u32) {
         self.get_mut(id).set_bucket(bucket);
         self.by_bucket.insert(bucket, id);
+    }
+
+    /// Takes these segments out, as segments of their own with the same numbers.
+    pub(crate) fn split_off(&mut self, ids: &[u32]) -> Self {
+        let mut apart = Self::new(self.width);
+        apart.slab.resize_with(self.slab.len(), || None);
+        apart.noted.resize_with(self.slab.len(), Noted::default);
+        for id in ids {
+            if let Some(segment) = self.remove(*id) {
+                apart.put(*id, segment);
+            }
+        }
+        apart.free = (0..)
+            .zip(&apart.slab)
+            .filter(|it| it.1.is_none())
+            .map(|it| it.0)
+            .collect();
+        apart
     }
 
     /// Takes a segment, whatever bucket it holds or has held.

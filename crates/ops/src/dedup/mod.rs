@@ -29,7 +29,7 @@ use headwater_state::StoreLayout;
 use self::{
     arrivals::Arrivals,
     local::LocalDedupExec,
-    seen::{Seen, SeenSpec},
+    seen::{Entered, Seen, SeenSpec},
 };
 use crate::{
     binding::{BindEpoch, Bound, EpochBinding},
@@ -219,12 +219,14 @@ impl Definition {
                 .millis(&[time])
                 .map(|expiry| self.remember.of_no_time(expiry))
             });
-            let new = seen.enter(&keys, expiry.transpose()?.as_ref())?;
+            let expiry = expiry.transpose()?;
+            let Entered { new, forgotten } =
+                seen.enter(&keys, expiry.as_ref(), watermark.millis())?;
             outcome.new_keys = new.len();
             outcome.duplicates = rows - new.len();
             outcome.output = arrivals.pick(&new)?;
-        }
-        if self.remember != Remember::Forever {
+            outcome.removed = forgotten;
+        } else {
             outcome.removed = seen.forget(watermark.millis())?;
         }
         Ok(outcome)

@@ -11,7 +11,9 @@ use datafusion::{
     error::Result,
 };
 use headwater_core::Epoch;
-use headwater_state::{Emit, KeyedState, RowStore, RowsSpec, StateSpec, Store, StoreLayout};
+use headwater_state::{
+    Emit, KeyedState, Renewed, RowStore, RowsSpec, StateSpec, Store, StoreLayout,
+};
 use std::sync::Arc;
 
 use super::Remember;
@@ -31,6 +33,14 @@ const BUCKETS: i64 = 64;
 pub(super) enum SeenSpec {
     ByKey(StateSpec),
     SinceFirst(RowsSpec),
+}
+
+/// What rows did to the keys of one partition.
+pub(super) struct Entered {
+    /// The rows that are the first with their key, ascending.
+    pub(super) new: Vec<u32>,
+    /// How many keys were forgotten then.
+    pub(super) forgotten: usize,
 }
 
 /// The keys of one partition.
@@ -130,12 +140,13 @@ impl Seen {
         }
     }
 
-    /// Remembers the keys of these rows. Gives the rows that are the first with their key, ascending.
+    /// Remembers the keys of these rows, then forgets those whose time the watermark, in milliseconds, has passed.
     pub(super) fn enter(
         &mut self,
         keys: &[ArrayRef],
         expiry: Option<&Int64Array>,
-    ) -> Result<Vec<u32>> {
+        watermark: i64,
+    ) -> Result<Entered> {
         match self {
             Self::ByKey(state) => {
                 let touched = state.touch(keys, expiry).map_err(external)?;
@@ -144,11 +155,18 @@ impl Seen {
                     .put_ids(&touched, &new, Vec::new())
                     .map_err(external)?;
                 let first = touched.first_rows();
-                Ok(new.into_iter().map(|id| first[id]).collect())
+                Ok(Entered {
+                    new: new.into_iter().map(|id| first[id]).collect(),
+                    forgotten: self.forget(watermark)?,
+                })
             }
             Self::SinceFirst(rows) => {
-                let new = rows.append_new(keys, &[], expiry).map_err(external)?;
-                Ok(new.values().to_vec())
+                let renewed = rows.append_new_then_expire(keys, &[], expiry, watermark);
+                let Renewed { new, removed } = renewed.map_err(external)?;
+                Ok(Entered {
+                    new: new.values().to_vec(),
+                    forgotten: removed,
+                })
             }
         }
     }

@@ -1,9 +1,9 @@
-//! Rows in, but only those whose key is not there yet.
+//! Rows in, but only those whose key is not there yet, nor among rows that were set apart.
 //!
 //! Hashes decide nearly everything: a row of which no stored row shares the hash, nor an earlier one of its batch, is
 //! new without a comparison. The others are compared all at once, column by column, with what their hash leads to.
 
-use std::{iter::zip, sync::atomic::Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array},
@@ -19,27 +19,31 @@ use super::{
 use crate::{hash::row_hashes, numbers::Numbers, touched::Place};
 
 impl RowStore {
-    /// Adds the rows whose key no row of the store has, nor an earlier one of these; their numbers, ascending. NULL
-    /// equals NULL.
-    ///
-    /// Costs a look-up for each row, a comparison for each that is not added, and what [`Self::append`] costs for the
-    /// others. `expiry` is in milliseconds, one per row; null or `None` means that the row never expires.
-    ///
-    /// # Errors
-    /// `Internal` if columns do not fit the spec, or an expiry is given to a store without them: nothing has changed then.
-    /// After an error of another kind the store is of no use any more.
-    pub fn append_new(
+    /// Checks rows for [`Self::append_new`]; how many there are.
+    pub(super) fn check_new(
+        &self,
+        keys: &[ArrayRef],
+        expiry: Option<&Int64Array>,
+    ) -> Result<usize> {
+        let rows = keys.first().map_or(0, |key| key.len());
+        self.check_probe(&Probe::new(keys, rows))?;
+        self.check_appended(rows, expiry, None)?;
+        Ok(rows)
+    }
+
+    /// Adds the rows whose key no row of the store has, nor one of those `apart`, nor an earlier one of these; their
+    /// numbers, ascending. Only for rows that [`Self::check_new`] has passed.
+    pub(super) fn append_new(
         &mut self,
         keys: &[ArrayRef],
         values: &[ArrayRef],
         expiry: Option<&Int64Array>,
+        apart: Option<&Self>,
     ) -> Result<UInt32Array> {
         let rows = keys.first().map_or(0, |key| key.len());
-        self.check_probe(&Probe::new(keys, rows))?;
-        self.check_appended(rows, expiry, None)?;
         let hashes = row_hashes(keys, rows)?;
         self.counters.indexed.fetch_add(rows as u64, Relaxed);
-        let Claimed { rows: new, chains } = self.claim_new(keys, &hashes)?;
+        let Claimed { rows: new, chains } = self.claim_new(keys, &hashes, apart)?;
         let new = UInt32Array::from(new);
         if new.is_empty() {
             return Ok(new);
@@ -65,69 +69,79 @@ impl RowStore {
         Ok(new)
     }
 
-    /// The rows whose key is not there yet. One look into the index tells of nearly every row what there is of its hash,
-    /// and claims the chain where there is nothing.
-    fn claim_new(&mut self, keys: &[ArrayRef], hashes: &[u64]) -> Result<Claimed> {
-        let mut new = Claimed {
+    /// The rows whose key is neither there yet nor apart. One look into the index tells of nearly every row what there is
+    /// of its hash, and claims the chain where there is nothing.
+    fn claim_new(
+        &mut self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        apart: Option<&Self>,
+    ) -> Result<Claimed> {
+        let mut claimed = Claimed {
             rows: Vec::with_capacity(hashes.len()),
             chains: Vec::with_capacity(hashes.len()),
         };
         // Rows that met stored ones, with these, and rows that met an earlier one of the batch, with that.
-        let (mut met, mut places): (Vec<u32>, Vec<Place>) = (Vec::new(), Vec::new());
+        let mut stored = Met::default();
         let (mut later, mut firsts) = (Vec::new(), Vec::new());
+        // Rows that met rows apart. All rows of their hashes do, so that nothing is claimed for these.
+        let mut aside = Met::default();
         let mut rows = 0..;
         for some in hashes.chunks(AT_A_TIME) {
             self.index.fetch(some.iter().map(|hash| *hash as u32));
+            if let Some(apart) = apart {
+                apart.index.fetch(some.iter().map(|hash| *hash as u32));
+            }
             for (hash, row) in some.iter().zip(&mut rows) {
+                if apart.is_some_and(|apart| aside.follow(apart, *hash, row)) {
+                    continue;
+                }
                 match self.index.claim(*hash as u32, row) {
                     Claim::Made(chain) => {
-                        new.rows.push(row);
-                        new.chains.push(chain);
+                        claimed.rows.push(row);
+                        claimed.chains.push(chain);
                     }
                     Claim::By(first) => {
                         later.push(row);
                         firsts.push(first);
                     }
                     Claim::Stored => {
-                        let known = places.len();
-                        self.follow(*hash as u32, Within::Any.bounds(0), &mut places);
-                        debug_assert!(places.len() > known, "a chain has rows");
-                        met.resize(places.len(), row);
+                        let has_rows = stored.follow(self, *hash, row);
+                        debug_assert!(has_rows, "a chain has rows");
                     }
                 }
             }
         }
-        let mut by_chance = self.unlike_stored(keys, met, &places)?;
-        by_chance.extend(unlike_earlier(keys, later, firsts)?);
-        if by_chance.is_empty() {
-            return Ok(new);
+        let mut by_chance = Vec::new();
+        if let Some(apart) = apart {
+            for row in self.unlike(aside, apart, keys)? {
+                if !stored.follow(self, hashes[row as usize], row) {
+                    by_chance.push(row);
+                }
+            }
         }
-        by_chance.sort_unstable();
-        let by_chance = first_of_each_key(keys, hashes, by_chance)?;
-        let without_claim = by_chance.values().iter().map(|row| (*row, NONE));
-        let mut both: Vec<_> = zip(new.rows, new.chains).chain(without_claim).collect();
-        // Two ascending runs, one of them short: the stable sort merges them in one pass.
-        both.sort_by_key(|(row, _)| *row);
-        let (rows, chains) = both.into_iter().unzip();
-        Ok(Claimed { rows, chains })
+        by_chance.extend(self.unlike(stored, self, keys)?);
+        by_chance.extend(unlike_earlier(keys, later, firsts)?);
+        if !by_chance.is_empty() {
+            by_chance.sort_unstable();
+            let by_chance = first_of_each_key(keys, hashes, by_chance)?;
+            claimed.add_without_claim(by_chance.values());
+        }
+        Ok(claimed)
     }
 
-    /// Of rows that met stored ones, at these places, those that equal none that they met.
-    fn unlike_stored(
-        &self,
-        keys: &[ArrayRef],
-        met: Vec<u32>,
-        places: &[Place],
-    ) -> Result<Vec<u32>> {
+    /// Of rows that met ones of a store those that equal none that they met.
+    fn unlike(&self, met: Met, store: &Self, keys: &[ArrayRef]) -> Result<Vec<u32>> {
+        let Met { rows, places } = met;
         self.counters
             .compared
             .fetch_add(places.len() as u64, Relaxed);
-        if met.is_empty() {
-            return Ok(met);
+        if rows.is_empty() {
+            return Ok(rows);
         }
-        let met = UInt32Array::from(met);
+        let met = UInt32Array::from(rows);
         let left = take_arrays(keys, &met, None)?;
-        let right = self.fetch(places, 0..keys.len())?;
+        let right = store.fetch(&places, 0..keys.len())?;
         let equal = rows_equal(&left, &right, places.len())?;
         let mut unlike = Vec::new();
         if equal.count_set_bits() < met.len() {
@@ -142,11 +156,49 @@ impl RowStore {
     }
 }
 
+/// Pairs of a row and a stored one with its hash; those of one row are beside each other.
+#[derive(Default)]
+struct Met {
+    rows: Vec<u32>,
+    places: Vec<Place>,
+}
+
+impl Met {
+    /// Adds the pairs of a row; whether there are any.
+    #[inline]
+    fn follow(&mut self, store: &RowStore, hash: u64, row: u32) -> bool {
+        let hash = hash as u32;
+        if store.index.first(hash) == NONE {
+            return false;
+        }
+        store.follow(hash, Within::Any.bounds(0), &mut self.places);
+        self.rows.resize(self.places.len(), row);
+        true
+    }
+}
+
 /// Rows whose key is not there yet, ascending, and the chain that is claimed for each; [`NONE`] where there are others of
 /// its hash.
 struct Claimed {
     rows: Vec<u32>,
     chains: Vec<u32>,
+}
+
+impl Claimed {
+    /// Adds rows, ascending, that are few beside those that are there: what lies between two of them is moved once.
+    fn add_without_claim(&mut self, more: &[u32]) {
+        let mut end = self.rows.len();
+        self.rows.resize(end + more.len(), 0);
+        self.chains.resize(end + more.len(), NONE);
+        for (before, row) in more.iter().enumerate().rev() {
+            let at = self.rows[..end].partition_point(|other| other < row);
+            let place = at + before;
+            self.rows.copy_within(at..end, place + 1);
+            self.chains.copy_within(at..end, place + 1);
+            (self.rows[place], self.chains[place]) = (*row, NONE);
+            end = at;
+        }
+    }
 }
 
 /// Of these rows those whose keys are not the ones of the earlier rows beside them.
@@ -197,7 +249,7 @@ fn first_of_each_key(keys: &[ArrayRef], hashes: &[u64], mut rows: Vec<u32>) -> R
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, sync::Arc};
+    use std::{collections::HashMap, iter::zip, sync::Arc};
 
     use arrow::{
         array::{Float64Array, StringArray},
@@ -218,6 +270,22 @@ mod tests {
     }
 
     #[test]
+    fn rows_without_a_claim_are_put_in_order() {
+        for more in [vec![], vec![0], vec![9], vec![3, 4], vec![0, 2, 4, 5, 7, 9]] {
+            let mut claimed = Claimed {
+                rows: vec![1, 6, 8],
+                chains: vec![10, 60, 80],
+            };
+            claimed.add_without_claim(&more);
+            let mut expected = vec![(1, 10), (6, 60), (8, 80)];
+            expected.extend(more.into_iter().map(|row| (row, NONE)));
+            expected.sort_unstable();
+            let found: Vec<_> = zip(claimed.rows, claimed.chains).collect();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
     fn zeros_and_nulls_are_one_key_each() {
         let mut store = RowStore::new(spec(DataType::Float64)).unwrap();
         let keys = [
@@ -230,7 +298,9 @@ mod tests {
         ];
         let keys: ArrayRef = Arc::new(Float64Array::from(keys.to_vec()));
         let enter = |store: &mut RowStore| {
-            let new = store.append_new(&[Arc::clone(&keys)], &[], None).unwrap();
+            let new = store
+                .append_new(&[Arc::clone(&keys)], &[], None, None)
+                .unwrap();
             new.values().to_vec()
         };
         assert_eq!(enter(&mut store), [0, 1, 4]);
@@ -267,10 +337,35 @@ mod tests {
                 }
                 let expiry = Int64Array::from_value(expiry, keys.len());
                 let keys: ArrayRef = Arc::new(Int64Array::from(keys));
-                let new = store.append_new(&[keys], &[], Some(&expiry)).unwrap();
+                let new = store.append_new(&[keys], &[], Some(&expiry), None).unwrap();
                 assert_eq!(new.values(), &expected);
                 store.check_invariants();
             }
+        }
+    }
+
+    #[test]
+    fn keys_whose_hashes_meet_are_told_apart_while_one_of_them_goes() {
+        let (a, b) = numbers_of_one_hash();
+        for (stays, come, expected) in [
+            (vec![], vec![b, a, b], vec![0]),
+            (vec![b], vec![b, a, b], vec![]),
+            (vec![], vec![a, a], vec![]),
+        ] {
+            let mut store = RowStore::new(spec(DataType::Int64)).unwrap();
+            let goes = vec![a, -1, -2, -3];
+            let mut enter = |keys: &[i64], expiry: i64, limit: i64| {
+                let expiry = Int64Array::from_value(expiry, keys.len());
+                let keys: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
+                let renewed = store.append_new_then_expire(&[keys], &[], Some(&expiry), limit);
+                store.check_invariants();
+                renewed.unwrap().new.values().to_vec()
+            };
+            assert_eq!(enter(&goes, 5, 0).len(), goes.len());
+            assert_eq!(enter(&stays, 50, 0).len(), stays.len());
+            assert_eq!(enter(&come, 50, 9), expected);
+            assert_eq!(enter(&[a], 50, 9), [0], "it has gone");
+            assert!(enter(&stays, 50, 9).is_empty(), "it has stayed");
         }
     }
 
@@ -285,7 +380,7 @@ mod tests {
             // Every other key has been there before.
             let keys = Int64Array::from_iter_values((0..900).map(|key| key + 450 * batch));
             let enter: ArrayRef = Arc::new(keys.clone());
-            let new = store.append_new(&[enter], &[], Some(&keys)).unwrap();
+            let new = store.append_new(&[enter], &[], Some(&keys), None).unwrap();
             assert_eq!(new.len(), if batch == 0 { 900 } else { 450 });
             store.check_invariants();
         }
@@ -328,7 +423,7 @@ mod tests {
                 let keys = rows.iter().map(|row| row.0.map(|key| format!("key {key}")));
                 let keys: ArrayRef = Arc::new(keys.collect::<StringArray>());
                 let expiry = Int64Array::from_iter_values(rows.iter().map(|row| row.1));
-                let new = store.append_new(&[keys], &[], Some(&expiry)).unwrap();
+                let new = store.append_new(&[keys], &[], Some(&expiry), None).unwrap();
                 prop_assert_eq!(new.values(), &expected);
                 prop_assert_eq!(store.len(), known.len());
                 let removed = store.expire(limit, Emit::Nothing).unwrap().removed;

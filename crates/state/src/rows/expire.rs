@@ -41,8 +41,7 @@ impl RowStore {
                 continue;
             }
             let is_whole = is_whole || segment.latest <= limit;
-            let is_old = segment.blocks.first();
-            let is_old = is_old.is_some_and(|block| block.numbers.value(0) < self.uncommitted);
+            let is_old = self.is_of_version(segment);
             let before = expired.removed;
             match is_whole {
                 true => self.drop_segment(id, emit, &mut expired)?,
@@ -53,6 +52,12 @@ impl RowStore {
             }
         }
         Ok(expired)
+    }
+
+    /// Whether the last version has rows of the segment.
+    pub(super) fn is_of_version(&self, segment: &Segment) -> bool {
+        let first = segment.blocks.first();
+        first.is_some_and(|block| block.numbers.value(0) < self.uncommitted)
     }
 
     fn drop_segment(&mut self, id: u32, emit: Emit, expired: &mut Expired) -> Result<()> {

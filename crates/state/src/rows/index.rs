@@ -44,6 +44,15 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// An empty index with room for so many chains.
+    pub(crate) fn with_capacity(chains: usize) -> Self {
+        Self {
+            firsts: Numbers::with_capacity(chains),
+            chains: Vec::with_capacity(chains),
+            free: Vec::new(),
+        }
+    }
+
     /// The chain of this hash that expires last, or [`NONE`].
     #[inline]
     pub(crate) fn first(&self, hash: u32) -> u32 {

@@ -14,7 +14,7 @@ use headwater_core::{Error, Result};
 
 use super::{
     RowStore,
-    index::NONE,
+    index::{Index, NONE},
     refs::RowRefs,
     segment::{Block, Segment},
 };
@@ -191,22 +191,27 @@ impl RowStore {
     fn reindex(&mut self) {
         let old = std::mem::take(&mut self.index);
         for id in self.segments.ids() {
-            let segments = &self.segments;
-            let is_later = |a: u32, b: u32| segments.get(a).is_later(segments.get(b));
-            let segment = segments.get(id);
-            let live = (0..segment.slots()).filter(|slot| segment.live.get(*slot));
-            let chains: Vec<(usize, u32)> = live
-                .map(|slot| {
-                    let hash = old.chain(segment.chains[slot]).hash;
-                    (slot, self.index.find_or_add(hash, id, is_later))
-                })
-                .collect();
-            let segment = self.segments.get_mut(id);
-            for (slot, chain) in chains {
-                let head = &mut self.index.chain_mut(chain).head;
-                segment.chains[slot] = chain;
-                segment.older[slot] = std::mem::replace(head, slot as u32);
-            }
+            self.index_again(id, &old);
+        }
+    }
+
+    /// Puts a segment that is in an old index into the present one.
+    pub(super) fn index_again(&mut self, id: u32, old: &Index) {
+        let segments = &self.segments;
+        let is_later = |a: u32, b: u32| segments.get(a).is_later(segments.get(b));
+        let segment = segments.get(id);
+        let live = (0..segment.slots()).filter(|slot| segment.live.get(*slot));
+        let chains: Vec<(usize, u32)> = live
+            .map(|slot| {
+                let hash = old.chain(segment.chains[slot]).hash;
+                (slot, self.index.find_or_add(hash, id, is_later))
+            })
+            .collect();
+        let segment = self.segments.get_mut(id);
+        for (slot, chain) in chains {
+            let head = &mut self.index.chain_mut(chain).head;
+            segment.chains[slot] = chain;
+            segment.older[slot] = std::mem::replace(head, slot as u32);
         }
     }
 

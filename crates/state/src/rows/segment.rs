@@ -175,11 +175,13 @@ impl Segment {
 
     /// Puts the slots from `start` on at the front of these chains.
     pub(crate) fn link(&mut self, index: &mut Index, start: u32, chains: &[u32]) {
-        for (slot, chain) in (start..).zip(chains) {
+        self.chains.extend_from_slice(chains);
+        let links = (start..).zip(chains);
+        let older = links.map(|(slot, chain)| {
             let head = &mut index.chain_mut(*chain).head;
-            self.older.push(std::mem::replace(head, slot));
-            self.chains.push(*chain);
-        }
+            std::mem::replace(head, slot)
+        });
+        self.older.extend(older);
     }
 
     /// Declares live rows dead and takes them out of their chains; chains that are left without a row are given up.
