@@ -8,9 +8,10 @@ use std::{
 
 use headwater_core::{Error, Result};
 
-use super::{CORES, Input, schedule::Engine, targets::Comparison};
+use super::{CORES, Input, fetch, schedule::Engine, targets::Comparison};
 use crate::{
     child::{self, Script},
+    queries,
     report::Measurement,
 };
 
@@ -34,6 +35,18 @@ impl Children {
             program: child::this_program()?,
             spark: script.transpose()?,
         })
+    }
+
+    /// Reads what a run of the comparison's query reads, this program included.
+    ///
+    /// # Errors
+    /// `Unavailable` if a file cannot be read.
+    pub fn fetch(&self, comparison: &Comparison, input: &Input) -> Result<()> {
+        let query = queries::select(&[comparison.query.to_owned()])?[0];
+        let tables = query.inputs.iter();
+        let tables = tables.map(|table| input.folder.join(table.name()));
+        let paths: Vec<PathBuf> = tables.chain([self.program.clone()]).collect();
+        fetch::read_all(&paths).map(drop)
     }
 
     /// Runs the comparison's query once, in a process of its own.

@@ -1,11 +1,12 @@
 //! Who is how fast, measured in one run: headwater, DataFusion over the same files as one batch, and Spark.
 //!
 //! Times on a shared machine say little, ratios within a run more: so the runs of the engines take turns, and each is a
-//! process of its own, which begins with the same memory and caches as any other. [`targets`] says what is compared and
-//! what is wanted, [`schedule`] in which order, [`summary`] what follows from the measurements, [`table`] how that is
-//! shown; these are pure. [`children`] runs the processes.
+//! process of its own, which begins with the same memory and caches as any other ([`mod@fetch`]). [`targets`] says what
+//! is compared and what is wanted, [`schedule`] in which order, [`summary`] what follows from the measurements,
+//! [`table`] how that is shown; these are pure. [`children`] runs the processes.
 
 pub mod children;
+pub mod fetch;
 pub mod schedule;
 pub mod summary;
 pub mod table;
@@ -95,7 +96,11 @@ pub fn run(arguments: &CompareArguments, print: &mut dyn FnMut(&str)) -> Result<
         let engines = schedule::engines(comparison, stores);
         let mut lines = Vec::new();
         for engine in schedule::turns(&engines, arguments.repeat, arguments.spark_repeat) {
-            match children.measure(engine, comparison, &data_of(comparison, arguments)?) {
+            let input = data_of(comparison, arguments)?;
+            let measured = children
+                .fetch(comparison, &input)
+                .and_then(|()| children.measure(engine, comparison, &input));
+            match measured {
                 Ok(measurement) => {
                     let line = Line {
                         comparison: comparison.name.to_owned(),
