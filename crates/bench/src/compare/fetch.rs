@@ -15,7 +15,7 @@ use headwater_core::{Error, Result};
 ///
 /// # Errors
 /// `Unavailable` if one cannot be read.
-pub(super) fn read_all(paths: &[PathBuf]) -> Result<u64> {
+pub fn read_all(paths: &[PathBuf]) -> Result<u64> {
     let mut bytes = 0;
     for path in paths {
         bytes += read(path).map_err(|e| {

@@ -1,12 +1,12 @@
 //! Who is how fast, measured in one run: headwater, DataFusion over the same files as one batch, and Spark.
 //!
 //! Times on a shared machine say little, ratios within a run more: so the runs of the engines take turns, and each is a
-//! process of its own, which begins with the same memory and caches as any other ([`fetch`]). [`targets`] says what is compared and
-//! what is wanted, [`schedule`] in which order, [`summary`] what follows from the measurements, [`table`] how that is
-//! shown; these are pure. [`children`] runs the processes.
+//! process of its own, which begins with the same memory and caches as any other ([`mod@fetch`]). [`targets`] says what
+//! is compared and what is wanted, [`schedule`] in which order, [`summary`] what follows from the measurements,
+//! [`table`] how that is shown; these are pure. [`children`] runs the processes.
 
 pub mod children;
-mod fetch;
+pub mod fetch;
 pub mod schedule;
 pub mod summary;
 pub mod table;
