@@ -184,6 +184,12 @@ impl Numbers {
         }
     }
 
+    /// For how many hashes there is room before the table grows.
+    pub(crate) fn room(&self) -> usize {
+        let (filled, of) = MOST_FILLED;
+        self.slots.len() / of * filled
+    }
+
     pub(crate) fn memory_bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>()
     }

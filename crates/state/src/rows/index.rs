@@ -34,6 +34,12 @@ pub(crate) enum Claim {
     Made(u32),
 }
 
+/// Chains that an index may waste before it is worth building it again.
+const WASTED_CHAINS: usize = 1_024;
+
+/// For how many chains the table may have room for each that there is: twice what it has while it grows one by one.
+const ROOM_FOR_A_CHAIN: usize = 4;
+
 /// All chains of a store.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
@@ -200,9 +206,11 @@ impl Index {
         self.chains.len() - self.free.len()
     }
 
-    /// Number of chains there were at some time.
-    pub(crate) fn capacity(&self) -> usize {
-        self.chains.len()
+    /// Whether most of it is of no use, so that it is worth building it again: of chains that were given up, or of room
+    /// that was made and not needed.
+    pub(crate) fn is_wasteful(&self) -> bool {
+        let needed = self.len() + WASTED_CHAINS / 2;
+        self.chains.len() > 2 * needed || self.firsts.room() > ROOM_FOR_A_CHAIN * needed
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -245,12 +253,12 @@ mod tests {
         }
         assert_eq!(chains(&index, 7), [7, 2]);
         assert_eq!(chains(&index, 0), [9, 7, 5, 2, 1]);
-        assert_eq!((index.len(), index.capacity()), (12, 15));
+        assert_eq!((index.len(), index.chains.len()), (12, 15));
         index.remove(ids[&(7, 7)]);
         index.remove(ids[&(7, 2)]);
         assert_eq!(index.first(7), NONE);
         index.find_or_add(7, 3, |a, b| a > b);
-        assert_eq!((chains(&index, 7), index.capacity()), (vec![3], 15));
+        assert_eq!((chains(&index, 7), index.chains.len()), (vec![3], 15));
     }
 
     #[test]

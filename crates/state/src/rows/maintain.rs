@@ -29,9 +29,6 @@ const FAN_OUT: usize = 8;
 /// Blocks of this class and larger are never merged: reading from a few large blocks costs nothing extra.
 const LARGE: u32 = 5;
 
-/// Chains that the index may waste before it is worth building it again.
-const WASTED_CHAINS: usize = 1_024;
-
 /// Size class of a number of rows: 0 below 8, 1 below 64, and so on.
 fn class(rows: usize) -> u32 {
     rows.checked_ilog(FAN_OUT).unwrap_or(0)
@@ -60,7 +57,7 @@ impl RowStore {
                 self.settle(id)?;
             }
         }
-        if self.index.capacity() > 2 * self.index.len() + WASTED_CHAINS {
+        if self.index.is_wasteful() {
             self.reindex();
         }
         Ok(())

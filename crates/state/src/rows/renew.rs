@@ -83,9 +83,9 @@ impl RowStore {
         self.rows -= rows;
         self.counters.indexed.fetch_add(self.rows as u64, Relaxed);
         let segments = self.segments.split_off(&go);
-        // About as many will come as there are.
-        let index = Index::with_capacity(rows + rows / 4);
-        let mut index = std::mem::replace(&mut self.index, index);
+        // Those that stay, and as many new ones as came last time, if so many come at all.
+        let chains = self.rows + come.min(rows + rows / 4);
+        let mut index = std::mem::replace(&mut self.index, Index::with_capacity(chains));
         for id in self.segments.ids() {
             let chains: Vec<u32> = self.segments.get(id).own_chains(&index).collect();
             self.index_again(id, &index);
@@ -102,7 +102,8 @@ impl RowStore {
 #[cfg(test)]
 mod tests {
     use arrow::{
-        array::StringArray,
+        array::{RecordBatch, StringArray},
+        compute::concat_batches,
         datatypes::{DataType, Field, Schema},
     };
     use headwater_core::Epoch;
@@ -185,6 +186,30 @@ mod tests {
         assert_eq!(found(&apart), once_and_twice.collect::<Vec<_>>());
     }
 
+    /// Whether few rows come or many that are not new: what was made room for is not kept.
+    #[test]
+    fn memory_goes_with_the_rows() {
+        for (come, new) in [(40_000..40_100_u16, 100), (0..40_000, 0)] {
+            let mut store = store();
+            let mut epoch = 1;
+            let mut enter = |numbers: std::ops::Range<u16>, at: i64, limit: i64| {
+                let keys = keys(numbers.map(Some));
+                let expiry = Int64Array::from_value(at, keys[0].len());
+                store
+                    .append_new_then_expire(&keys, &[], Some(&expiry), limit)
+                    .unwrap();
+                store.commit(Epoch(epoch)).unwrap();
+                epoch += 1;
+                store.check_invariants();
+                (store.len(), store.memory_bytes())
+            };
+            let (rows, many) = enter(0..40_000, 5, 0);
+            assert!(rows == 40_000 && many > 1_000_000, "{many}");
+            let (rows, few) = enter(come, 25, 9);
+            assert!(rows == new && few < 100_000, "{few}");
+        }
+    }
+
     /// Rows of an epoch, key and expiry, and what expires at its end.
     type Epochs = Vec<(Vec<(Option<u16>, Option<i64>)>, i64)>;
 
@@ -206,10 +231,14 @@ mod tests {
         })
     }
 
+    fn rows_of(store: &RowStore) -> RecordBatch {
+        concat_batches(&store.spec().keys, &store.scan().unwrap()).unwrap()
+    }
+
     proptest! {
         #[test]
         fn rows_that_are_set_apart_are_what_expires_one_by_one(epochs in epochs()) {
-            let (mut store, mut other) = (store(), store());
+            let (mut store, mut other, mut restored) = (store(), store(), store());
             for (epoch, (rows, limit)) in (1..).zip(epochs) {
                 let keys = keys(rows.iter().map(|row| row.0));
                 let expiry: Int64Array = rows.iter().map(|row| row.1).collect();
@@ -222,11 +251,14 @@ mod tests {
                 prop_assert_eq!(renewed.removed, expired.removed);
                 prop_assert_eq!(store.len(), other.len());
                 prop_assert_eq!(store.earliest_expiry(), other.earliest_expiry());
-                let (delta, expected) =
-                    (store.commit(Epoch(epoch)).unwrap(), other.commit(Epoch(epoch)).unwrap());
-                prop_assert_eq!(delta.bytes.into_bytes(), expected.bytes.into_bytes());
+                let delta = store.commit(Epoch(epoch)).unwrap();
+                let expected = other.commit(Epoch(epoch)).unwrap();
+                prop_assert_eq!((delta.rows, delta.live), (expected.rows, expected.live));
+                prop_assert_eq!(delta.bytes.is_empty(), expected.bytes.is_empty());
+                restored.apply_delta(&delta.bytes.into_bytes(), None).unwrap();
                 store.check_invariants();
-                prop_assert_eq!(store.scan().unwrap(), other.scan().unwrap());
+                prop_assert_eq!(rows_of(&store), rows_of(&other));
+                prop_assert_eq!(rows_of(&restored), rows_of(&other));
             }
         }
     }
